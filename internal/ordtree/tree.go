@@ -1,0 +1,202 @@
+// Package ordtree is an ordered map from byte-string keys to values that can
+// be cloned in constant time and that answers positional questions in
+// logarithmic time: how many keys lie in a range, what position a key has,
+// which key has a position.
+//
+// Every item carries a mark, "counted" or not, and each positional question
+// can be asked about all items or about the counted ones only. What the mark
+// means is the user's business.
+//
+// The map is a B+ tree: items live in leaves, inner nodes hold for each child
+// a lower bound of its keys and the numbers of items below it. Clones share
+// nodes. Each node remembers the tree that created it, and a tree changes only
+// its own nodes in place; a node that came from before the last Clone is
+// copied on the way to the change. So a clone costs one small allocation, and
+// the first change after it one copied node per level.
+//
+// A tree is not safe for concurrent use, but different clones are: any number
+// of goroutines may read a clone while one goroutine changes the tree that it
+// was taken from.
+package ordtree
+
+import "fmt"
+
+// Kind chooses which items a positional question is about.
+type Kind uint8
+
+// The kinds of items.
+const (
+	All     Kind = iota // every item
+	Counted             // only items whose counted mark is set
+	numKinds
+)
+
+// Tree is the map. The zero Tree is empty and ready for use; it must not be
+// copied except by Clone.
+//
+// Invariants, verified by check:
+//  1. Keys ascend strictly in iteration order.
+//  2. All leaves have the same depth.
+//  3. Every node but the root holds between minFill and width entries; an inner
+//     root holds at least two.
+//  4. A child's lower bound is not above its smallest key and above every key
+//     of the children before it. (The first child's bound is not looked at.)
+//  5. The numbers an inner node holds for a child are those of that child.
+//  6. Entries beyond a node's length are zero: they keep nothing alive.
+type Tree[V any] struct {
+	root  node[V] // nil if empty
+	total counts
+	own   *owner // nodes with this owner may be changed in place; nil = none
+}
+
+// owner is an identity; it needs a size so that two of them differ.
+type owner struct{ _ byte }
+
+// counts are numbers of items by Kind.
+type counts [numKinds]int
+
+func (c counts) plus(d counts) counts  { return counts{c[0] + d[0], c[1] + d[1]} }
+func (c counts) minus(d counts) counts { return counts{c[0] - d[0], c[1] - d[1]} }
+
+// Clone returns a tree with the same content in constant time. From then on
+// the two trees are independent. The values themselves are not copied.
+func (t *Tree[V]) Clone() *Tree[V] {
+	t.own = nil
+	return &Tree[V]{root: t.root, total: t.total}
+}
+
+// Len is the number of items of the kind.
+func (t *Tree[V]) Len(k Kind) int { return t.total[k] }
+
+// Get returns the item with the key: the value, and the key slice that the
+// tree holds, which must not be modified.
+func (t *Tree[V]) Get(key []byte) (stored []byte, v V, ok bool) {
+	l := t.leafFor(key)
+	if l == nil {
+		return nil, v, false
+	}
+	if i, found := l.find(key); found {
+		return l.items[i].key, l.items[i].val, true
+	}
+	return nil, v, false
+}
+
+func (t *Tree[V]) leafFor(key []byte) *leaf[V] {
+	n := t.root
+	for n != nil {
+		switch x := n.(type) {
+		case *leaf[V]:
+			return x
+		case *inner[V]:
+			n = x.subs[x.childFor(key)].node
+		}
+	}
+	return nil
+}
+
+// Set stores v under the key with the counted mark. If the key is there
+// already its stored key slice stays, otherwise the tree keeps key, which must
+// not be modified afterwards.
+func (t *Tree[V]) Set(key []byte, v V, counted bool) {
+	if t.own == nil {
+		t.own = new(owner)
+	}
+	if t.root == nil {
+		t.root = &leaf[V]{own: t.own}
+	}
+	t.root = t.root.mutable(t.own)
+	right, low, delta := t.root.set(t.own, item[V]{key, v}, counted)
+	t.total = t.total.plus(delta)
+	if right != nil {
+		t.root = newRoot(t.own, t.root, right, low)
+	}
+}
+
+// Delete removes the item with the key and tells whether it was there.
+func (t *Tree[V]) Delete(key []byte) bool {
+	if _, _, ok := t.Get(key); !ok {
+		return false
+	}
+	if t.own == nil {
+		t.own = new(owner)
+	}
+	t.root = t.root.mutable(t.own)
+	t.total = t.total.minus(t.root.remove(t.own, key))
+	t.shrink()
+	return true
+}
+
+// shrink drops a root that became too small.
+func (t *Tree[V]) shrink() {
+	if t.total[All] == 0 {
+		t.root = nil
+		return
+	}
+	if r, ok := t.root.(*inner[V]); ok && r.n == 1 {
+		t.root = r.subs[0].node
+	}
+}
+
+// Ascend calls fn for the items of the kind with keys not below from, in
+// ascending order, until fn returns false. The key must not be modified, and
+// fn must not change the tree. Items of another kind cost nothing but a share
+// of the nodes passed: whole subtrees without counted items are skipped.
+func (t *Tree[V]) Ascend(k Kind, from []byte, fn func(key []byte, v V) bool) {
+	if t.root != nil && t.total[k] > 0 {
+		t.root.ascend(k, from, fn)
+	}
+}
+
+// Rank is the number of items of the kind with keys below key.
+func (t *Tree[V]) Rank(k Kind, key []byte) int {
+	rank := 0
+	n := t.root
+	for n != nil {
+		switch x := n.(type) {
+		case *leaf[V]:
+			i, _ := x.find(key)
+			return rank + x.countBelow(i)[k]
+		case *inner[V]:
+			i := x.childFor(key)
+			for _, s := range x.subs[:i] {
+				rank += s.counts[k]
+			}
+			n = x.subs[i].node
+		}
+	}
+	return 0
+}
+
+// Count is the number of items of the kind with from <= key < to; a nil to
+// means no upper bound.
+func (t *Tree[V]) Count(k Kind, from, to []byte) int {
+	upper := t.total[k]
+	if to != nil {
+		upper = t.Rank(k, to)
+	}
+	return max(0, upper-t.Rank(k, from))
+}
+
+// Select returns the item of the kind that has exactly rank items of that kind
+// before it. It is false if there are not that many.
+func (t *Tree[V]) Select(k Kind, rank int) (key []byte, v V, ok bool) {
+	if rank < 0 || rank >= t.total[k] {
+		return nil, v, false
+	}
+	n := t.root
+	for {
+		switch x := n.(type) {
+		case *leaf[V]:
+			it := x.nth(k, rank)
+			return it.key, it.val, true
+		case *inner[V]:
+			i := 0
+			for ; rank >= x.subs[i].counts[k]; i++ {
+				rank -= x.subs[i].counts[k]
+			}
+			n = x.subs[i].node
+		default:
+			panic(fmt.Sprintf("ordtree: expected an item of rank %d below this node, found none", rank))
+		}
+	}
+}

@@ -1,0 +1,330 @@
+package ordtree
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"sync"
+	"testing"
+)
+
+// check panics if an invariant of the tree is broken.
+func (t *Tree[V]) check() {
+	if t.root == nil {
+		expect(t.total == counts{}, "an empty tree to count nothing, found %v", t.total)
+		return
+	}
+	if r, ok := t.root.(*inner[V]); ok {
+		expect(r.n >= 2, "an inner root with two children, found %d", r.n)
+	}
+	c := checker[V]{depth: -1}
+	expect(c.node(t.root, 0, true) == t.total, "the root's counts to be %v", t.total)
+}
+
+type checker[V any] struct {
+	last  []byte // greatest key so far
+	any   bool
+	depth int // of the leaves
+}
+
+func (c *checker[V]) node(n node[V], depth int, root bool) counts {
+	expect(n.len() <= width, "at most %d entries, found %d", width, n.len())
+	expect(root || n.len() >= minFill, "at least %d entries, found %d", minFill, n.len())
+	if x, ok := n.(*inner[V]); ok {
+		return c.inner(x, depth)
+	}
+	return c.leaf(n.(*leaf[V]), depth)
+}
+
+func (c *checker[V]) inner(x *inner[V], depth int) counts {
+	var sum counts
+	for i, s := range x.subs {
+		if i >= x.n {
+			expect(s.node == nil && s.low == nil && s.counts == counts{}, "entry %d to be zero", i)
+			continue
+		}
+		expect(i == 0 || !c.any || bytes.Compare(c.last, s.low) < 0, "bound %q above %q", s.low, c.last)
+		first, _, _ := (&Tree[V]{root: s.node, total: s.counts}).Select(All, 0)
+		expect(i == 0 || bytes.Compare(s.low, first) <= 0, "bound %q not above %q", s.low, first)
+		got := c.node(s.node, depth+1, false)
+		expect(got == s.counts, "child %d to count %v, found %v", i, s.counts, got)
+		sum = sum.plus(got)
+	}
+	return sum
+}
+
+func (c *checker[V]) leaf(l *leaf[V], depth int) counts {
+	expect(c.depth < 0 || c.depth == depth, "leaves at depth %d, found %d", c.depth, depth)
+	c.depth = depth
+	for i, it := range l.items {
+		if i >= l.n {
+			expect(it.key == nil, "item %d to be zero", i)
+			continue
+		}
+		expect(!c.any || bytes.Compare(c.last, it.key) < 0, "key above %q, found %q", c.last, it.key)
+		c.last, c.any = it.key, true
+	}
+	expect(l.marks>>l.n == 0, "no marks from %d on, found %b", l.n, l.marks)
+	return l.counts()
+}
+
+func expect(ok bool, format string, args ...any) {
+	if !ok {
+		panic("ordtree: expected " + fmt.Sprintf(format, args...))
+	}
+}
+
+// model is the same map as a sorted slice.
+type model []entry
+
+type entry struct {
+	key     string
+	val     int
+	counted bool
+}
+
+func (m model) find(key string) (int, bool) {
+	return slices.BinarySearchFunc(m, key, func(e entry, k string) int { return bytes.Compare([]byte(e.key), []byte(k)) })
+}
+
+func (m *model) set(key string, val int, counted bool) {
+	i, ok := m.find(key)
+	if !ok {
+		*m = slices.Insert(*m, i, entry{})
+	}
+	(*m)[i] = entry{key, val, counted}
+}
+
+func (m *model) remove(key string) bool {
+	i, ok := m.find(key)
+	if ok {
+		*m = slices.Delete(*m, i, i+1)
+	}
+	return ok
+}
+
+func (m model) of(k Kind) model {
+	if k == All {
+		return m
+	}
+	var some model
+	for _, e := range m {
+		if e.counted {
+			some = append(some, e)
+		}
+	}
+	return some
+}
+
+func (m model) rank(key string) int {
+	return sort.Search(len(m), func(i int) bool { return m[i].key >= key })
+}
+
+func compareAll(t *testing.T, tree *Tree[int], m model) {
+	t.Helper()
+	for _, k := range []Kind{All, Counted} {
+		want, i := m.of(k), 0
+		tree.Ascend(k, nil, func(key []byte, v int) bool {
+			if i >= len(want) || want[i].key != string(key) || want[i].val != v {
+				t.Fatalf("kind %d item %d: found %q=%d, model has %d items", k, i, key, v, len(want))
+			}
+			i++
+			return true
+		})
+		if i != len(want) || tree.Len(k) != len(want) {
+			t.Fatalf("kind %d: %d items ascended, Len %d, want %d", k, i, tree.Len(k), len(want))
+		}
+	}
+}
+
+func compareQueries(t *testing.T, tree *Tree[int], m model, from, to string) {
+	t.Helper()
+	i, found := m.find(from)
+	key, v, ok := tree.Get([]byte(from))
+	if ok != found || ok && (string(key) != from || v != m[i].val) {
+		t.Fatalf("Get(%q) = %q %d %v", from, key, v, ok)
+	}
+	for _, k := range []Kind{All, Counted} {
+		want := m.of(k)
+		lo, hi := want.rank(from), want.rank(to)
+		if got := tree.Rank(k, []byte(from)); got != lo {
+			t.Fatalf("Rank(%d, %q) = %d, want %d", k, from, got, lo)
+		}
+		if got := tree.Count(k, []byte(from), []byte(to)); got != max(0, hi-lo) {
+			t.Fatalf("Count(%d, %q, %q) = %d, want %d", k, from, to, got, max(0, hi-lo))
+		}
+		if got := tree.Count(k, []byte(from), nil); got != len(want)-lo {
+			t.Fatalf("Count(%d, %q, nil) = %d, want %d", k, from, got, len(want)-lo)
+		}
+		compareFrom(t, tree, k, want, lo, from)
+	}
+}
+
+func compareFrom(t *testing.T, tree *Tree[int], k Kind, want model, lo int, from string) {
+	t.Helper()
+	key, _, ok := tree.Select(k, lo)
+	if ok != (lo < len(want)) || ok && string(key) != want[lo].key {
+		t.Fatalf("Select(%d, %d) = %q %v", k, lo, key, ok)
+	}
+	n := 0
+	tree.Ascend(k, []byte(from), func(key []byte, v int) bool {
+		if lo+n >= len(want) || string(key) != want[lo+n].key {
+			t.Fatalf("Ascend(%d, %q) item %d = %q", k, from, n, key)
+		}
+		n++
+		return n < 3
+	})
+	if n != min(3, len(want)-lo) {
+		t.Fatalf("Ascend(%d, %q) gave %d items, want %d", k, from, n, min(3, len(want)-lo))
+	}
+}
+
+func randomKey(r *rand.Rand, space int) string { return fmt.Sprintf("k%0*d", r.IntN(3)+2, r.IntN(space)) }
+
+func TestAgainstSortedSlice(t *testing.T) {
+	for seed := uint64(1); seed <= 6; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			var tree Tree[int]
+			var m model
+			type frozen struct {
+				tree *Tree[int]
+				m    model
+			}
+			var clones []frozen
+			for i := range 6000 {
+				key := randomKey(r, 1500)
+				growing := (i/1500)%2 == 0
+				if r.IntN(10) < 7 == growing {
+					counted := r.IntN(3) > 0
+					tree.Set([]byte(key), i, counted)
+					m.set(key, i, counted)
+				} else if got, want := tree.Delete([]byte(key)), m.remove(key); got != want {
+					t.Fatalf("step %d: Delete(%q) = %v, want %v", i, key, got, want)
+				}
+				if i%7 == 0 {
+					tree.check()
+					compareQueries(t, &tree, m, key, randomKey(r, 1500))
+				}
+				if i%500 == 0 {
+					clones = append(clones, frozen{tree.Clone(), slices.Clone(m)})
+				}
+			}
+			compareAll(t, &tree, m)
+			for _, c := range clones {
+				c.tree.check()
+				compareAll(t, c.tree, c.m)
+			}
+		})
+	}
+}
+
+// Both sides of a clone may change.
+func TestClonesAreIndependent(t *testing.T) {
+	var a Tree[int]
+	var ma model
+	for i := range 3000 {
+		key := fmt.Sprintf("%06d", i)
+		a.Set([]byte(key), i, i%2 == 0)
+		ma.set(key, i, i%2 == 0)
+	}
+	b, mb := a.Clone(), slices.Clone(ma)
+	for i := range 3000 {
+		key := fmt.Sprintf("%06d", i)
+		if i%3 == 0 {
+			a.Delete([]byte(key))
+			ma.remove(key)
+		} else {
+			b.Set([]byte(key), -i, true)
+			mb.set(key, -i, true)
+		}
+	}
+	a.check()
+	b.check()
+	compareAll(t, &a, ma)
+	compareAll(t, b, mb)
+}
+
+func TestDrainToEmpty(t *testing.T) {
+	for name, order := range map[string]func(i, n int) int{
+		"ascending":  func(i, n int) int { return i },
+		"descending": func(i, n int) int { return n - 1 - i },
+		"middle":     func(i, n int) int { return (i + n/2) % n },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 2000
+			var tree Tree[int]
+			for i := range n {
+				tree.Set(fmt.Appendf(nil, "%05d", order(i, n)), i, true)
+			}
+			tree.check()
+			for i := range n {
+				if !tree.Delete(fmt.Appendf(nil, "%05d", order(i, n))) {
+					t.Fatalf("item %d is missing", i)
+				}
+				if i%50 == 0 {
+					tree.check()
+				}
+			}
+			tree.check()
+			if tree.Len(All) != 0 || tree.root != nil {
+				t.Fatalf("%d items remain", tree.Len(All))
+			}
+		})
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	var tree Tree[int]
+	if _, _, ok := tree.Get([]byte("a")); ok || tree.Delete([]byte("a")) || tree.Rank(All, []byte("a")) != 0 {
+		t.Fatal("an empty tree found something")
+	}
+	if _, _, ok := tree.Select(All, 0); ok || tree.Count(Counted, nil, nil) != 0 {
+		t.Fatal("an empty tree counted something")
+	}
+	tree.Ascend(All, nil, func([]byte, int) bool { t.Fatal("an empty tree ascended"); return false })
+}
+
+// The stored key slice stays when a value is replaced.
+func TestSetKeepsFirstKey(t *testing.T) {
+	var tree Tree[int]
+	first := []byte("key")
+	tree.Set(first, 1, true)
+	tree.Set([]byte("key"), 2, false)
+	stored, v, _ := tree.Get([]byte("key"))
+	if &stored[0] != &first[0] || v != 2 || tree.Len(Counted) != 0 {
+		t.Fatalf("found %q=%d, %d counted", stored, v, tree.Len(Counted))
+	}
+}
+
+// Readers of clones run beside the writer; the race detector is the judge.
+func TestClonesAreReadConcurrently(t *testing.T) {
+	const n = 2000
+	var tree Tree[int]
+	for i := range n {
+		tree.Set(fmt.Appendf(nil, "%05d", i), 0, true)
+	}
+	var wg sync.WaitGroup
+	for round := 1; round <= 8; round++ {
+		c := tree.Clone()
+		wg.Go(func() {
+			c.Ascend(All, nil, func(key []byte, v int) bool {
+				if v >= round {
+					t.Errorf("clone %d sees the later value %d of %s", round, v, key)
+				}
+				return true
+			})
+			if c.Count(Counted, []byte("00500"), []byte("01000")) != 500 {
+				t.Errorf("clone %d counts a later state", round)
+			}
+		})
+		for i := round % 3; i < n; i += 3 {
+			tree.Set(fmt.Appendf(nil, "%05d", i), round, true)
+		}
+		tree.Set(fmt.Appendf(nil, "00700x%d", round), round, false)
+	}
+	wg.Wait()
+	tree.check()
+}
