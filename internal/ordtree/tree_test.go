@@ -181,7 +181,9 @@ func compareFrom(t *testing.T, tree *Tree[int], k Kind, want model, lo int, from
 	}
 }
 
-func randomKey(r *rand.Rand, space int) string { return fmt.Sprintf("k%0*d", r.IntN(3)+2, r.IntN(space)) }
+func randomKey(r *rand.Rand, space int) string {
+	return fmt.Sprintf("k%0*d", r.IntN(3)+2, r.IntN(space))
+}
 
 func TestAgainstSortedSlice(t *testing.T) {
 	for seed := uint64(1); seed <= 6; seed++ {

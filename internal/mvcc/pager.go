@@ -1,0 +1,108 @@
+package mvcc
+
+import (
+	"bytes"
+
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/ordtree"
+)
+
+// Pager yields the records of a query piece by piece, in key order, without
+// ever holding more than one piece.
+type Pager struct {
+	view  *View
+	q     Query
+	at    int64 // main revision read at
+	count int64
+	sp    span  // what is still to come
+	left  int64 // records until the limit; negative = no limit
+}
+
+// Pager starts reading a query piece by piece. It uses the query's range,
+// revision, limit, KeysOnly, CountOnly, InTxn and Root; sorting and filters it
+// does not know. A query for the latest revision is pinned to the view's. The
+// pager uses the caller's reference of the view.
+func (v *View) Pager(q Query) (*Pager, error) {
+	at, err := v.resolve(&q)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pager{view: v, q: q, at: min(at, v.rev), sp: makeSpan(q.Key, q.End), left: -1}
+	rooted := v.rooted(q.Root, p.at)
+	p.count = rooted.count(p.sp, p.at)
+	if q.Limit > 0 {
+		p.left = q.Limit
+	}
+	if q.CountOnly {
+		p.left = 0
+	}
+	return p, nil
+}
+
+// Count is the number of keys in the whole range at the pager's revision.
+func (p *Pager) Count() int64 { return p.count }
+
+// More tells whether the limit leaves records of the range out.
+func (p *Pager) More() bool { return !p.q.CountOnly && p.q.Limit > 0 && p.count > p.q.Limit }
+
+// Rev is the revision the pager reads at.
+func (p *Pager) Rev() int64 { return p.at }
+
+// Move makes the pager continue on a newer view, at the same revision, so that
+// a slow stream does not hold an old one. It fails with kverr.Compacted if the
+// revision is compacted there; the pager then stays as it is.
+func (p *Pager) Move(v *View) error {
+	if p.at < v.compacted {
+		return kverr.Compacted
+	}
+	p.view = v
+	return nil
+}
+
+// Next returns the next records, at most n and at least one; none means the
+// end. They are valid until the view that the pager reads is released.
+func (p *Pager) Next(n int) ([][]byte, error) {
+	if p.left >= 0 {
+		n = int(min(int64(n), p.left))
+	}
+	if n <= 0 {
+		return nil, nil
+	}
+	found := p.take(n)
+	if p.left >= 0 {
+		p.left -= int64(len(found))
+	}
+	if len(found) < n {
+		p.left = 0
+	} else {
+		p.skipTo(found[n-1].key)
+	}
+	if p.q.KeysOnly {
+		return keyRecords(found), nil
+	}
+	return p.view.read(found)
+}
+
+func (p *Pager) take(n int) []match {
+	kind := ordtree.All
+	if p.at >= p.view.head {
+		kind = ordtree.Counted
+	}
+	var found []match
+	p.sp.ascend(p.view.tree, kind, func(key []byte, it *item) bool {
+		if v := it.liveAt(p.at); v != nil {
+			found = append(found, match{key, v})
+		}
+		return len(found) < n
+	})
+	return found
+}
+
+// skipTo moves the start of what is to come behind the key.
+func (p *Pager) skipTo(key []byte) {
+	if p.sp.point {
+		p.left = 0
+		return
+	}
+	p.sp.from = append(bytes.Clone(key), 0)
+}

@@ -1,0 +1,100 @@
+package mvcc
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// compare orders matches by the query's target and order.
+func (q *Query) compare(a, b match) int {
+	c := 0
+	switch q.Target {
+	case ByVersion:
+		c = cmp.Compare(a.v.number, b.v.number)
+	case ByCreate:
+		c = cmp.Compare(a.v.created, b.v.created)
+	case ByMod:
+		c = cmp.Compare(a.v.rev.Main, b.v.rev.Main)
+	default:
+		c = bytes.Compare(a.key, b.key)
+	}
+	return q.directed(c)
+}
+
+func (q *Query) directed(c int) int {
+	if q.Order == Descending {
+		return -c
+	}
+	return c
+}
+
+// valued is a match whose record had to be read to be sorted.
+type valued struct {
+	record []byte
+	kv     schema.KeyValue
+}
+
+// renderByValue is render for the one target that the index does not know.
+func (src *source) renderByValue(q *Query, found []match) (records [][]byte, more bool, err error) {
+	raw, err := src.read(found)
+	if err != nil {
+		return nil, false, err
+	}
+	all := make([]valued, len(raw))
+	for i, record := range raw {
+		all[i].record = record
+		if err := all[i].kv.Unmarshal(record); err != nil {
+			rev := found[i].v.rev
+			return nil, false, fmt.Errorf("mvcc: record of revision %d/%d: %w", rev.Main, rev.Sub, err)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b valued) int {
+		return q.directed(bytes.Compare(a.kv.Value, b.kv.Value))
+	})
+	all, more = cut(all, q.Limit)
+	records = raw[:len(all)]
+	for i := range all {
+		records[i] = all[i].render(q.KeysOnly)
+	}
+	return records, more, nil
+}
+
+func (v *valued) render(keyOnly bool) []byte {
+	if !keyOnly {
+		return v.record
+	}
+	v.kv.Value = nil
+	return v.kv.Append(make([]byte, 0, v.kv.Size()))
+}
+
+// keyRecords encodes what the index knows of the matches, all in one piece of
+// memory.
+func keyRecords(found []match) [][]byte {
+	if len(found) == 0 {
+		return nil
+	}
+	size := 0
+	for _, m := range found {
+		kv := m.keyValue()
+		size += kv.Size()
+	}
+	arena := make([]byte, 0, size)
+	records := make([][]byte, len(found))
+	for i, m := range found {
+		start := len(arena)
+		kv := m.keyValue()
+		arena = kv.Append(arena)
+		records[i] = arena[start:len(arena):len(arena)]
+	}
+	return records
+}
+
+func (m match) keyValue() schema.KeyValue {
+	return schema.KeyValue{
+		Key: m.key, CreateRevision: m.v.created, ModRevision: m.v.rev.Main, Version: m.v.number,
+	}
+}

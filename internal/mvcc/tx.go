@@ -1,0 +1,186 @@
+package mvcc
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/quoin-kv/quoin/internal/ordtree"
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// Tx is one writing transaction. Its changes are made at once, share the main
+// revision Rev()+1 and get the sub revisions 0, 1, 2, ... in the order of
+// execution. There is no undo: whatever can fail must be checked before the
+// first change.
+type Tx struct {
+	s      *Store
+	open   bool
+	events []Event
+}
+
+// Event is one change. Key and Record must not be modified; they stay valid
+// as long as they are referenced if the event came from Tx.End, and until the
+// View's release if it came from View.Changes.
+type Event struct {
+	Rev     schema.Rev
+	Delete  bool
+	Version int64      // of the key after the change: 1 for a creation, 0 for a delete
+	Key     []byte     // the key that changed
+	Record  []byte     // the stored record; a tombstone's holds only the key
+	Prev    schema.Rev // record that Range finds at revision Rev.Main-1; zero for a creation and if that is not retained
+
+	// Leases attached after and before the change, 0 = none. Only events from
+	// Tx.End have them.
+	Lease, PrevLease int64
+}
+
+// PutInfo tells what a put did.
+type PutInfo struct {
+	Rev     schema.Rev // the new record
+	Created bool       // the key did not exist
+	Prev    Item       // the key before; zero if Created
+}
+
+// Deleted is one key that DeleteRange deleted.
+type Deleted struct {
+	Key  []byte // must not be modified
+	Prev Item   // the key before
+}
+
+// Begin opens the transaction. Only one can be open at a time; opening a
+// second one is a programming error and panics.
+func (s *Store) Begin() *Tx {
+	if s.tx.open {
+		panic("mvcc: expected no open transaction, found one")
+	}
+	s.tx = Tx{s: s, open: true}
+	return &s.tx
+}
+
+// Rev is the revision of the state the transaction sees: the store's, or the
+// transaction's own once it has written.
+func (t *Tx) Rev() int64 {
+	if len(t.events) > 0 {
+		return t.s.rev + 1
+	}
+	return t.s.rev
+}
+
+func (t *Tx) nextRev() schema.Rev {
+	return schema.Rev{Main: t.s.rev + 1, Sub: int64(len(t.events))}
+}
+
+// Put stores a value under the key and attaches the lease, 0 for none. It
+// keeps neither key nor value.
+func (t *Tx) Put(key, value []byte, lease int64) PutInfo {
+	s, rev := t.s, t.nextRev()
+	stored, old, found := s.tree.Get(key)
+	if !found {
+		stored = bytes.Clone(key)
+	}
+	v := version{rev: rev, created: rev.Main, number: 1}
+	info := PutInfo{Rev: rev, Created: true}
+	if old.live() {
+		v.created, v.number = old.head.created, old.head.number+1
+		info.Created, info.Prev = false, old.public()
+	}
+	kv := schema.KeyValue{
+		Key: key, Value: value, Lease: lease,
+		CreateRevision: v.created, ModRevision: rev.Main, Version: v.number,
+	}
+	t.change(stored, old, old.follow(v, lease), kv.Append(make([]byte, 0, kv.Size())))
+	return info
+}
+
+// DeleteRange deletes the live keys of the range in key order; end follows the
+// rule of Query. It returns them as they were before.
+func (t *Tx) DeleteRange(key, end []byte) []Deleted {
+	var gone []Deleted
+	var old []*item
+	makeSpan(key, end).ascend(&t.s.tree, ordtree.Counted, func(key []byte, it *item) bool {
+		gone = append(gone, Deleted{key, it.public()})
+		old = append(old, it)
+		return true
+	})
+	for i, d := range gone {
+		kv := schema.KeyValue{Key: d.Key}
+		tombstone := old[i].follow(version{rev: t.nextRev()}, 0)
+		t.change(d.Key, old[i], tombstone, kv.Append(make([]byte, 0, kv.Size())))
+	}
+	return gone
+}
+
+// change replaces old, which may be nil, by next in index and storage and notes
+// the event.
+func (t *Tx) change(stored []byte, old, next *item, record []byte) {
+	t.mustBeOpen()
+	s, v := t.s, &next.head
+	s.tree.Set(stored, next, !v.tombstone())
+	s.storage.Append(v.rev, v.tombstone(), record)
+	e := Event{
+		Rev: v.rev, Delete: v.tombstone(), Version: v.number,
+		Key: stored, Record: record, Lease: next.lease,
+		Prev: next.before(v, s.scheduled),
+	}
+	if old.live() {
+		e.PrevLease = old.lease
+	}
+	t.events = append(t.events, e)
+}
+
+// Get returns the live key's item, the transaction's own writes included.
+func (t *Tx) Get(key []byte) (Item, bool) {
+	t.mustBeOpen()
+	if _, it, ok := t.s.tree.Get(key); ok && it.live() {
+		return it.public(), true
+	}
+	return Item{}, false
+}
+
+// Record returns the record of a put, such as the previous one of a key that
+// this transaction has just overwritten. The bytes are valid as long as the
+// storage promises.
+func (t *Tx) Record(rev schema.Rev) ([]byte, error) {
+	src := t.source()
+	return src.record(rev)
+}
+
+// Range answers the query, seeing the transaction's own writes where the query
+// asks for the latest state. The rule of Query.InTxn applies whether it is set
+// or not. Records are valid as long as the storage promises.
+func (t *Tx) Range(q Query) (Result, error) {
+	q.InTxn = true
+	src := t.source()
+	return src.run(&q)
+}
+
+// CheckRevision returns the error that Range would give for this revision,
+// nil if none.
+func (t *Tx) CheckRevision(rev int64) error {
+	src := t.source()
+	_, err := src.readableInTxn(rev)
+	return err
+}
+
+func (t *Tx) source() source {
+	t.mustBeOpen()
+	s := t.s
+	return source{tree: &s.tree, rev: s.rev, head: t.Rev(), compacted: s.scheduled, records: s.storage}
+}
+
+// End closes the transaction and returns its events in order. The store's
+// revision has advanced if and only if there are any. The caller owns the
+// slice.
+func (t *Tx) End() []Event {
+	t.mustBeOpen()
+	t.s.rev = t.Rev()
+	t.open = false
+	return slices.Clip(t.events)
+}
+
+func (t *Tx) mustBeOpen() {
+	if !t.open {
+		panic(fmt.Sprintf("mvcc: expected an open transaction at revision %d, found a closed one", t.s.rev+1))
+	}
+}
