@@ -82,7 +82,7 @@ func house() []room {
 		{path: "internal/api/gateway", floor: edge},
 		{path: "internal/api/ops", floor: edge},
 		{path: "internal/api/v3", floor: edge},
-		{path: "internal/ctl", floor: edge, outside: []string{modCobra, modEtcdAPI, modClient, modGRPC, modZap}},
+		{path: "internal/ctl", floor: edge, outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modZap}},
 
 		{path: "internal/config", floor: assembly},
 		{path: "embed", floor: assembly},

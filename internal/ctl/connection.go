@@ -1,0 +1,166 @@
+package ctl
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// A connection is where the servers are and how to reach them: the flags that
+// every client command has.
+type connection struct {
+	endpoints      []string
+	dialTimeout    time.Duration
+	commandTimeout time.Duration
+	keepAliveTime  time.Duration
+	keepAliveWait  time.Duration
+
+	user, password string
+
+	caFile, certFile, keyFile string
+	skipVerify                bool
+}
+
+// environmentPrefix stands before the name of a flag in capitals in the
+// environment variable that gives the flag's default.
+const environmentPrefix = "ETCDCTL_"
+
+// newConnection adds the connection flags to a command.
+func newConnection(cmd *cobra.Command) *connection {
+	c := &connection{}
+	f := pflag.NewFlagSet("connection", pflag.ContinueOnError)
+	f.StringSliceVar(&c.endpoints, "endpoints", []string{"127.0.0.1:2379"}, "addresses of the servers")
+	f.DurationVar(&c.dialTimeout, "dial-timeout", 2*time.Second, "time limit for logging in to a server")
+	f.DurationVar(&c.commandTimeout, "command-timeout", 5*time.Second, "time limit for a command (watch has none)")
+	f.DurationVar(&c.keepAliveTime, "keepalive-time", 2*time.Second, "silence after which the server is probed")
+	f.DurationVar(&c.keepAliveWait, "keepalive-timeout", 6*time.Second, "time limit for the answer to a probe")
+	f.StringVar(&c.user, "user", "", "user name, or user:password")
+	f.StringVar(&c.password, "password", "", "password of --user")
+	f.StringVar(&c.caFile, "cacert", "", "file with the certificate authorities to trust for the servers")
+	f.StringVar(&c.certFile, "cert", "", "file with the client's own certificate")
+	f.StringVar(&c.keyFile, "key", "", "file with the key of --cert")
+	f.BoolVar(&c.skipVerify, "insecure-skip-tls-verify", false, "accept any server certificate")
+	cmd.Flags().AddFlagSet(f)
+	cmd.PreRunE = func(*cobra.Command, []string) error { return fromEnvironment(f) }
+	return c
+}
+
+// fromEnvironment gives flags that are not on the command line the values of
+// their environment variables. A flag given both ways is an error.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var failures []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := environmentPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := os.Getenv(name)
+		switch {
+		case value == "":
+		case f.Changed:
+			failures = append(failures, fmt.Errorf("both %s and --%s are given: leave one out", name, f.Name))
+		default:
+			if err := flags.Set(f.Name, value); err != nil {
+				failures = append(failures, fmt.Errorf("invalid value %q for %s: %w", value, name, err))
+			}
+		}
+	})
+	return errors.Join(failures...)
+}
+
+// dial returns a client for the servers. With a user it logs in; otherwise
+// nothing is sent before the first call.
+func (c *connection) dial(cmd *cobra.Command) (*clientv3.Client, error) {
+	user, password, err := c.credentials()
+	if err != nil {
+		return nil, err
+	}
+	security, err := c.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:            c.endpoints,
+		DialTimeout:          c.dialTimeout,
+		DialKeepAliveTime:    c.keepAliveTime,
+		DialKeepAliveTimeout: c.keepAliveWait,
+		Username:             user,
+		Password:             password,
+		TLS:                  security,
+		Context:              cmd.Context(),
+		Logger:               zap.NewNop(), // the error that is returned says it all
+	})
+	if err != nil {
+		return nil, fail(ExitNoConnection, "%s", describe(err))
+	}
+	return client, nil
+}
+
+// credentials splits --user user:password.
+func (c *connection) credentials() (user, password string, err error) {
+	user, password, found := strings.Cut(c.user, ":")
+	switch {
+	case user == "" && c.password == "":
+		return "", "", nil
+	case user == "":
+		return "", "", fail(ExitBadArguments, "--password needs --user")
+	case c.password != "":
+		return c.user, c.password, nil // the name may hold a colon then
+	case !found:
+		return "", "", fail(ExitBadArguments, "no password: give --user %s:password or --password", user)
+	}
+	return user, password, nil
+}
+
+// tlsConfig returns nil for clear text: no TLS flag is set and no endpoint asks for it.
+func (c *connection) tlsConfig() (*tls.Config, error) {
+	if c.caFile == "" && c.certFile == "" && c.keyFile == "" && !c.skipVerify && !c.secureEndpoint() {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.skipVerify}
+	if c.caFile != "" {
+		pool, err := readAuthorities(c.caFile)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = pool
+	}
+	if (c.certFile == "") != (c.keyFile == "") {
+		return nil, fail(ExitBadArguments, "--cert and --key belong together")
+	}
+	if c.certFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+		if err != nil {
+			return nil, fail(ExitNoConnection, "client certificate: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+func (c *connection) secureEndpoint() bool {
+	for _, endpoint := range c.endpoints {
+		if strings.HasPrefix(endpoint, "https://") || strings.HasPrefix(endpoint, "unixs:") {
+			return true
+		}
+	}
+	return false
+}
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fail(ExitNoConnection, "certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fail(ExitNoConnection, "certificate authorities: no certificate in %s", file)
+	}
+	return pool, nil
+}

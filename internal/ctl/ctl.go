@@ -1,0 +1,115 @@
+// Package ctl holds the client commands: put, get, del, watch and status. They
+// are built on the official Go client, so they talk to any server of the v3
+// API, and they take etcdctl's flags and print in its plain format.
+//
+// Commands returns them as cobra commands for a multi-call binary to add to its
+// root. Each reads from and writes to the streams of its command and ends when
+// the command's context ends. Nothing here imports the server.
+package ctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Exit codes, as etcdctl's.
+const (
+	ExitFailure        = 1   // the server refused, or a flag is wrong
+	ExitNoConnection   = 2   // no connection could be made
+	ExitUnsupported    = 4   // an output format or mode that does not exist
+	ExitWatchCancelled = 5   // the server ended a watch
+	ExitIO             = 6   // standard input or output failed
+	ExitBadArguments   = 128 // arguments that make no sense together
+)
+
+// An ExitError is a failure with the exit code that the process should end with.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+// Error returns the text of the failure alone.
+func (e *ExitError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the failure.
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// ExitCode returns the code that a process should end with after a command
+// returned err: 0 for nil, the code of an ExitError, 1 for any other.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return exit.Code
+	}
+	return ExitFailure
+}
+
+// fail returns an ExitError with a formatted text.
+func fail(code int, format string, args ...any) error {
+	return &ExitError{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// Commands returns new instances of all client commands. Each carries the
+// connection flags as its own, so the root it is added to needs none. Errors
+// are left to cobra to print ("Error: ..." on the error stream); pass what
+// Execute returns to ExitCode.
+func Commands() []*cobra.Command {
+	return []*cobra.Command{
+		putCommand(),
+		getCommand(),
+		deleteCommand(),
+		watchCommand(),
+		statusCommand(),
+	}
+}
+
+// serverError turns an error of the client library into one that says what the
+// server said, and tells an unreachable server from a refusal.
+func serverError(err error, endpoints []string) error {
+	if err == nil {
+		return nil
+	}
+	text := describe(err)
+	st, isStatus := status.FromError(err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fail(ExitFailure, "interrupted")
+	case isStatus && st.Code() == codes.Unavailable && !isEtcdError(err),
+		isStatus && st.Code() == codes.DeadlineExceeded,
+		errors.Is(err, context.DeadlineExceeded):
+		return fail(ExitNoConnection, "no answer from %q: %s", endpoints, text)
+	}
+	return fail(ExitFailure, "%s", text)
+}
+
+// describe returns the words of an error without the frame that gRPC puts around them.
+func describe(err error) string { return rpctypes.ErrorDesc(err) }
+
+// isEtcdError says whether the server itself worded the error.
+func isEtcdError(err error) bool {
+	var worded rpctypes.EtcdError
+	return errors.As(err, &worded)
+}
+
+// run connects, calls do with a context that ends after the command timeout,
+// and closes the connection.
+func (c *connection) run(cmd *cobra.Command, do func(context.Context, *clientv3.Client) error) error {
+	client, err := c.dial(cmd)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), c.commandTimeout)
+	defer cancel()
+	return do(ctx, client)
+}

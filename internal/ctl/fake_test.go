@@ -1,0 +1,162 @@
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"sync"
+	"testing"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// A fake answers every call with what the test laid out and notes what it was asked.
+type fake struct {
+	etcdserverpb.UnimplementedKVServer
+	etcdserverpb.UnimplementedWatchServer
+	etcdserverpb.UnimplementedMaintenanceServer
+
+	address string
+	mu      struct {
+		sync.Mutex
+		requests []string
+	}
+}
+
+// startFake serves a fake on a loopback port until the test ends.
+func startFake(t *testing.T) *fake {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{address: listener.Addr().String()}
+	server := grpc.NewServer()
+	etcdserverpb.RegisterKVServer(server, f)
+	etcdserverpb.RegisterWatchServer(server, f)
+	etcdserverpb.RegisterMaintenanceServer(server, f)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // ends with Stop
+	}()
+	t.Cleanup(func() { server.Stop(); <-done })
+	return f
+}
+
+// note keeps a request in a form that does not vary.
+func (f *fake) note(request proto.Message) {
+	text, err := protojson.Marshal(request)
+	if err != nil {
+		panic(err)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil {
+		panic(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.requests = append(f.mu.requests, string(request.ProtoReflect().Descriptor().Name())+" "+line.String())
+}
+
+// take returns the requests since the last take.
+func (f *fake) take() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	taken := f.mu.requests
+	f.mu.requests = nil
+	return taken
+}
+
+func header() *etcdserverpb.ResponseHeader {
+	return &etcdserverpb.ResponseHeader{ClusterId: 0xcdf818194e3a8c32, MemberId: 0x8e9e05c52164694d, Revision: 7, RaftTerm: 2}
+}
+
+func pair(key, value string) *mvccpb.KeyValue {
+	return &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), CreateRevision: 3, ModRevision: 5, Version: 2}
+}
+
+func (f *fake) Range(_ context.Context, r *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
+	f.note(r)
+	switch {
+	case string(r.Key) == "absent":
+		return &etcdserverpb.RangeResponse{Header: header()}, nil
+	case r.Revision == 1:
+		return nil, rpctypes.ErrGRPCCompacted
+	case r.CountOnly:
+		return &etcdserverpb.RangeResponse{Header: header(), Count: 41}, nil
+	}
+	kvs := []*mvccpb.KeyValue{pair("a", "1"), pair("b", "two\nlines")}
+	if r.KeysOnly {
+		for _, kv := range kvs {
+			kv.Value = nil
+		}
+	}
+	return &etcdserverpb.RangeResponse{Header: header(), Kvs: kvs, Count: 2}, nil
+}
+
+func (f *fake) Put(_ context.Context, r *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {
+	f.note(r)
+	if len(r.Key) == 0 {
+		return nil, rpctypes.ErrGRPCEmptyKey
+	}
+	answer := &etcdserverpb.PutResponse{Header: header()}
+	if r.PrevKv {
+		answer.PrevKv = pair(string(r.Key), "before")
+	}
+	return answer, nil
+}
+
+func (f *fake) DeleteRange(_ context.Context, r *etcdserverpb.DeleteRangeRequest) (*etcdserverpb.DeleteRangeResponse, error) {
+	f.note(r)
+	answer := &etcdserverpb.DeleteRangeResponse{Header: header(), Deleted: 2}
+	if r.PrevKv {
+		answer.PrevKvs = []*mvccpb.KeyValue{pair("a", "1"), pair("b", "2")}
+	}
+	return answer, nil
+}
+
+func (f *fake) Status(_ context.Context, r *etcdserverpb.StatusRequest) (*etcdserverpb.StatusResponse, error) {
+	f.note(r)
+	return &etcdserverpb.StatusResponse{
+		Header: header(), Version: "3.7.1", StorageVersion: "3.7.0", DbSize: 25_432, DbSizeInUse: 999,
+		DbSizeQuota: 2 << 30, Leader: header().MemberId, RaftIndex: 12, RaftTerm: 2, RaftAppliedIndex: 11,
+		Errors: []string{"memberID:1 alarm:NOSPACE"},
+	}, nil
+}
+
+// Watch answers a creation with two events, the second with a previous pair,
+// and a progress note; a watch of the key "old" it cancels as compacted. Then
+// it keeps the stream open.
+func (f *fake) Watch(stream etcdserverpb.Watch_WatchServer) error {
+	request, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	create := request.GetCreateRequest()
+	f.note(create)
+	answers := []*etcdserverpb.WatchResponse{{Header: header(), Created: true}}
+	if string(create.Key) == "old" {
+		answers = append(answers, &etcdserverpb.WatchResponse{Header: header(), Canceled: true, CompactRevision: 4})
+	} else {
+		answers = append(answers,
+			&etcdserverpb.WatchResponse{Header: header(), Events: []*mvccpb.Event{
+				{Type: mvccpb.Event_PUT, Kv: pair("a", "1")},
+				{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("b"), ModRevision: 7}, PrevKv: pair("b", "2")},
+			}},
+			&etcdserverpb.WatchResponse{Header: header()})
+	}
+	for _, answer := range answers {
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
+	}
+	<-stream.Context().Done()
+	return nil
+}

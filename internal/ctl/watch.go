@@ -1,0 +1,116 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// watch holds the flags of the watch command.
+type watch struct {
+	*connection
+	*format
+	span
+	rev              int64
+	prevKV, progress bool
+}
+
+func watchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:          "watch <key> [range_end]",
+		Short:        "Print changes as they happen, until interrupted",
+		SilenceUsage: true,
+	}
+	w := &watch{connection: newConnection(cmd), format: newFormat(cmd)}
+	w.addPrefix(cmd)
+	f := cmd.Flags()
+	f.Int64Var(&w.rev, "rev", 0, "begin with the changes of this revision (0: with the next change)")
+	f.BoolVar(&w.prevKV, "prev-kv", false, "also print the pair before each change")
+	f.BoolVar(&w.progress, "progress-notify", false, "print how far the server is when nothing changes")
+	cmd.RunE = w.run
+	return cmd
+}
+
+// run watches until the command's context ends, which is a success, or the
+// server ends the watch, which is not.
+func (w *watch) run(cmd *cobra.Command, args []string) error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	key, options, err := w.options("watch", args)
+	if err != nil {
+		return err
+	}
+	options = append(options, clientv3.WithRev(w.rev))
+	if w.prevKV {
+		options = append(options, clientv3.WithPrevKV())
+	}
+	if w.progress {
+		options = append(options, clientv3.WithProgressNotify())
+	}
+	client, err := w.dial(cmd)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	// Without a leader a member's watch stands still: better to be told.
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(cmd.Context()))
+	defer cancel()
+	for response := range client.Watch(ctx, key, options...) {
+		if response.Canceled && cmd.Context().Err() == nil {
+			return w.cancelled(cmd.OutOrStdout(), &response)
+		}
+		if err := w.show(cmd.OutOrStdout(), &response); err != nil {
+			return err
+		}
+	}
+	if cmd.Context().Err() != nil {
+		return nil
+	}
+	return fail(ExitWatchCancelled, "watch is canceled by the server")
+}
+
+// cancelled reports why the server ended the watch.
+func (w *watch) cancelled(out io.Writer, response *clientv3.WatchResponse) error {
+	reason := response.CancelReason
+	if reason == "" && response.Err() != nil {
+		reason = describe(response.Err())
+	}
+	if _, err := fmt.Fprintf(out, "watch was canceled (%s)\n", reason); err != nil {
+		return fail(ExitIO, "write the answer: %w", err)
+	}
+	return fail(ExitWatchCancelled, "watch is canceled by the server")
+}
+
+func (w *watch) show(out io.Writer, response *clientv3.WatchResponse) error {
+	if response.Canceled {
+		return nil // our own doing
+	}
+	return w.write(out, response, func(out io.Writer) error {
+		if response.IsProgressNotify() {
+			_, err := fmt.Fprintf(out, "progress notify: %d\n", response.Header.Revision)
+			return err
+		}
+		for _, event := range response.Events {
+			if err := writeEvent(out, event); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func writeEvent(w io.Writer, event *clientv3.Event) error {
+	if _, err := fmt.Fprintln(w, event.Type); err != nil {
+		return err
+	}
+	if event.PrevKv != nil {
+		if err := writePair(w, event.PrevKv); err != nil {
+			return err
+		}
+	}
+	return writePair(w, event.Kv)
+}
