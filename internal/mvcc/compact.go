@@ -196,8 +196,8 @@ func (s *Store) planned(c *compaction) {
 	for i, d := range c.drops {
 		revs[i] = d.rev
 	}
-	dropped := revCursor{revs}
-	c.hash = newHasher(c.prev, s.keepsAny(c.rev), func(rev schema.Rev) bool { return !dropped.has(rev) })
+	dropped, keepsAny := revCursor{revs}, s.keepsAny(c.rev)
+	c.hash = newHasher(c.prev, func(rev schema.Rev) bool { return !keepsAny || !dropped.has(rev) })
 	c.stage, c.nextRev = hashing, schema.Rev{}
 }
 

@@ -24,30 +24,30 @@ const hashesMost = 10
 // hasher computes a Hash: CRC-32C over the bucket's name and then, of every
 // record that counts, store key and value. Records are fed in ascending order.
 //
-// What a compaction at the hashed revision would remove below the compacted
-// revision does not count, whether or not it has been removed by now; thus
-// members agree however far their removals are. Neither do tombstones exactly
-// at the compacted revision, which some versions of etcd remove.
+// Below the compacted revision only what a compaction at the hashed revision
+// would keep counts, or, if that would keep nothing at all, what the compaction
+// at the compacted revision keeps. So members agree however far their removals
+// are. Tombstones exactly at the compacted revision, which some versions of
+// etcd remove, do not count.
 type hasher struct {
 	sum       uint32
 	compacted int64
-	keepsAny  bool                  // whether keep is true for any record
 	keep      func(schema.Rev) bool // asked in ascending order
 	key       [schema.RevTombstoneSize]byte
 	table     *crc32.Table
 }
 
-func newHasher(compacted int64, keepsAny bool, keep func(schema.Rev) bool) *hasher {
+func newHasher(compacted int64, keep func(schema.Rev) bool) *hasher {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	return &hasher{
 		sum:       crc32.Checksum([]byte(schema.Key.Name()), table),
-		compacted: compacted, keepsAny: keepsAny, keep: keep, table: table,
+		compacted: compacted, keep: keep, table: table,
 	}
 }
 
 func (h *hasher) add(rev schema.Rev, tombstone bool, record []byte) {
 	if rev.Main <= h.compacted {
-		if h.keepsAny && !h.keep(rev) || tombstone && rev.Main == h.compacted {
+		if !h.keep(rev) || tombstone && rev.Main == h.compacted {
 			return
 		}
 	}
@@ -85,7 +85,11 @@ func (v *View) HashKV(rev int64) (Hash, error) {
 		}
 	}
 	kept, keepsAny := v.keptBelow(rev)
-	h := newHasher(v.compacted, keepsAny, (&revCursor{kept}).has)
+	if !keepsAny {
+		// Nothing is kept for rev, so all that compaction left counts.
+		kept, _ = v.keptBelow(v.compacted)
+	}
+	h := newHasher(v.compacted, (&revCursor{kept}).has)
 	err := v.reader.Scan(schema.Rev{}, lastOf(rev), func(r schema.Rev, tombstone bool, record []byte) bool {
 		h.add(r, tombstone, record)
 		return true
