@@ -74,19 +74,14 @@ func (s *Store) loadRecord(rev schema.Rev, tombstone bool, record []byte) error 
 	if err := kv.Unmarshal(record); err != nil {
 		return fmt.Errorf("mvcc: record of revision %d/%d: %w", rev.Main, rev.Sub, err)
 	}
-	v := version{rev: rev}
+	it := &item{head: version{rev: rev}}
 	if !tombstone {
-		v.created, v.number = kv.CreateRevision, max(1, kv.Version)
+		it.head.created, it.head.number = kv.CreateRevision, max(1, kv.Version)
+		it.lease = kv.Lease
 	}
-	stored, old, found := s.tree.Get(kv.Key)
-	if !found {
-		stored = bytes.Clone(kv.Key)
+	if old, ok := s.tree.Set(bytes.Clone(kv.Key), it, !tombstone); ok {
+		it.past = append(old.past, old.head) // nobody has seen the new item yet
 	}
-	lease := kv.Lease
-	if tombstone {
-		lease = 0
-	}
-	s.tree.Set(stored, old.follow(v, lease), !tombstone)
 	return nil
 }
 

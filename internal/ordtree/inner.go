@@ -63,19 +63,19 @@ func (x *inner[V]) child(own *owner, i int) node[V] {
 	return c
 }
 
-func (x *inner[V]) set(own *owner, it item[V], counted bool) (right node[V], low []byte, delta counts) {
-	i := x.childFor(it.key)
+func (x *inner[V]) set(own *owner, e *edit[V]) (right node[V], low []byte) {
+	i := x.childFor(e.item.key)
 	c := x.child(own, i)
-	newKid, kidLow, delta := c.set(own, it, counted)
+	newKid, kidLow := c.set(own, e)
 	if newKid == nil {
-		x.subs[i].counts = x.subs[i].counts.plus(delta)
-		return nil, nil, delta
+		x.subs[i].counts = x.subs[i].counts.plus(e.delta)
+		return nil, nil
 	}
 	x.subs[i].counts = c.counts()
 	s := sub[V]{low: kidLow, node: newKid, counts: newKid.counts()}
 	if x.n < width {
 		x.insert(i+1, s)
-		return nil, nil, delta
+		return nil, nil
 	}
 	r := x.split(own, i+1)
 	if i+1 <= x.n {
@@ -83,7 +83,7 @@ func (x *inner[V]) set(own *owner, it item[V], counted bool) (right node[V], low
 	} else {
 		r.insert(i+1-x.n, s)
 	}
-	return r, r.subs[0].low, delta
+	return r, r.subs[0].low
 }
 
 func (x *inner[V]) insert(i int, s sub[V]) {

@@ -18,9 +18,9 @@ const (
 type node[V any] interface {
 	// mutable returns the receiver if it belongs to own, else a copy that does.
 	mutable(own *owner) node[V]
-	// set stores an item. If the node had to split, right is its new right
-	// sibling and low that one's lower bound.
-	set(own *owner, it item[V], counted bool) (right node[V], low []byte, delta counts)
+	// set stores an item and fills in the edit's results. If the node had to
+	// split, right is its new right sibling and low that one's lower bound.
+	set(own *owner, e *edit[V]) (right node[V], low []byte)
 	// remove deletes the key, which must be there, and returns what that took
 	// off the counts.
 	remove(own *owner, key []byte) counts
@@ -38,6 +38,16 @@ type node[V any] interface {
 type item[V any] struct {
 	key []byte
 	val V
+}
+
+// edit is an item on its way to its leaf, and what came of it.
+type edit[V any] struct {
+	item    item[V]
+	counted bool
+
+	old      V
+	replaced bool
+	delta    counts // change of the numbers of items
 }
 
 type leaf[V any] struct {
@@ -103,37 +113,43 @@ func (l *leaf[V]) mutable(own *owner) node[V] {
 	return &c
 }
 
-func (l *leaf[V]) set(own *owner, it item[V], counted bool) (right node[V], low []byte, delta counts) {
-	i, equal := l.find(it.key)
-	before := l.counts()
+func (l *leaf[V]) set(own *owner, e *edit[V]) (right node[V], low []byte) {
+	i, equal := l.find(e.item.key)
 	if equal {
-		l.items[i].val = it.val
-		l.mark(i, counted)
-		return nil, nil, l.counts().minus(before)
+		l.replace(i, e)
+		return nil, nil
 	}
-	delta = counts{All: 1}
-	if counted {
-		delta[Counted] = 1
+	e.delta = counts{All: 1}
+	if e.counted {
+		e.delta[Counted] = 1
 	}
 	if l.n < width {
-		l.insert(i, it, counted)
-		return nil, nil, delta
+		l.insert(i, e)
+		return nil, nil
 	}
 	r := l.split(own, i)
 	if i <= l.n {
-		l.insert(i, it, counted)
+		l.insert(i, e)
 	} else {
-		r.insert(i-l.n, it, counted)
+		r.insert(i-l.n, e)
 	}
-	return r, r.items[0].key, delta
+	return r, r.items[0].key
 }
 
-func (l *leaf[V]) insert(i int, it item[V], counted bool) {
+func (l *leaf[V]) replace(i int, e *edit[V]) {
+	before := l.counts()
+	e.old, e.replaced = l.items[i].val, true
+	l.items[i].val = e.item.val
+	l.mark(i, e.counted)
+	e.delta = l.counts().minus(before)
+}
+
+func (l *leaf[V]) insert(i int, e *edit[V]) {
 	copy(l.items[i+1:l.n+1], l.items[i:l.n])
-	l.items[i] = it
+	l.items[i] = e.item
 	below := uint64(1)<<i - 1
 	l.marks = l.marks&below | l.marks&^below<<1
-	l.mark(i, counted)
+	l.mark(i, e.counted)
 	l.n++
 }
 

@@ -47,6 +47,7 @@ type Tree[V any] struct {
 	root  node[V] // nil if empty
 	total counts
 	own   *owner // nodes with this owner may be changed in place; nil = none
+	edit  edit[V]
 }
 
 // owner is an identity; it needs a size so that two of them differ.
@@ -94,10 +95,10 @@ func (t *Tree[V]) leafFor(key []byte) *leaf[V] {
 	return nil
 }
 
-// Set stores v under the key with the counted mark. If the key is there
-// already its stored key slice stays, otherwise the tree keeps key, which must
-// not be modified afterwards.
-func (t *Tree[V]) Set(key []byte, v V, counted bool) {
+// Set stores v under the key with the counted mark and returns the value that
+// it replaced, if any. If the key is there already its stored key slice stays,
+// otherwise the tree keeps key, which must not be modified afterwards.
+func (t *Tree[V]) Set(key []byte, v V, counted bool) (old V, replaced bool) {
 	if t.own == nil {
 		t.own = new(owner)
 	}
@@ -105,11 +106,16 @@ func (t *Tree[V]) Set(key []byte, v V, counted bool) {
 		t.root = &leaf[V]{own: t.own}
 	}
 	t.root = t.root.mutable(t.own)
-	right, low, delta := t.root.set(t.own, item[V]{key, v}, counted)
-	t.total = t.total.plus(delta)
+	e := &t.edit // in the tree, so that it costs no allocation
+	*e = edit[V]{item: item[V]{key, v}, counted: counted}
+	right, low := t.root.set(t.own, e)
+	t.total = t.total.plus(e.delta)
 	if right != nil {
 		t.root = newRoot(t.own, t.root, right, low)
 	}
+	old, replaced = e.old, e.replaced
+	*e = edit[V]{}
+	return old, replaced
 }
 
 // Delete removes the item with the key and tells whether it was there.

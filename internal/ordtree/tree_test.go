@@ -201,7 +201,10 @@ func TestAgainstSortedSlice(t *testing.T) {
 				growing := (i/1500)%2 == 0
 				if r.IntN(10) < 7 == growing {
 					counted := r.IntN(3) > 0
-					tree.Set([]byte(key), i, counted)
+					old, replaced := tree.Set([]byte(key), i, counted)
+					if at, found := m.find(key); replaced != found || found && old != m[at].val {
+						t.Fatalf("step %d: Set(%q) replaced %d %v", i, key, old, replaced)
+					}
 					m.set(key, i, counted)
 				} else if got, want := tree.Delete([]byte(key)), m.remove(key); got != want {
 					t.Fatalf("step %d: Delete(%q) = %v, want %v", i, key, got, want)
