@@ -1,0 +1,36 @@
+package raft
+
+import "github.com/quoin-kv/quoin/raft/wire"
+
+// TransferLeader asks the leader to hand over to the voter with id to (thesis 3.10). The leader takes no proposals until
+// that has happened or an election timeout has passed. Whether it has, Status tells; a request that makes no sense is
+// ignored.
+func (c *Core) TransferLeader(to uint64) {
+	if c.role != Leader {
+		if c.lead != 0 {
+			c.send(wire.Message{Type: wire.MsgTransferLeader, To: c.lead, From: to})
+		}
+		return
+	}
+	if to == c.transferee || c.follower(to) == nil || !c.members.Voters.Contains(to) {
+		return
+	}
+	c.transferee = to
+	c.timer.election = 0
+	c.sendAppend(to, false)
+	c.finishTransfer(to)
+}
+
+// finishTransfer lets the transferee campaign at once when it has the whole log.
+func (c *Core) finishTransfer(id uint64) {
+	if id == c.transferee && c.peers.Get(id).Match == c.log.last() {
+		c.send(wire.Message{Type: wire.MsgTimeoutNow, To: id})
+	}
+}
+
+// stepTimeoutNow campaigns as the leader asked for: without asking around first, and overriding leader stickiness.
+func (c *Core) stepTimeoutNow() {
+	if c.mayCampaign() {
+		c.campaign([]byte(campaignTransfer))
+	}
+}
