@@ -1,0 +1,304 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/vfs"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// retainBytes bounds the buffers that are kept from one batch to the next.
+const retainBytes = 4 << 20
+
+// Log is an open write-ahead log. Write and Close are for one goroutine, the log writer; the other methods may be called
+// from any.
+//
+// Invariants:
+//  1. tail is the newest segment and the last of held; offset is the end of what was written to it.
+//  2. encoder.crc is the checksum over all records up to offset.
+//  3. held are consecutive segments. The oldest begins at or before mu.mark, so that reading can start at the mark.
+//  4. Every segment of held is open and locked; no other segment is.
+//  5. Once mu.failed is set, no file is written any more.
+type Log struct {
+	config      Config
+	rawMetadata []byte // as it stands in every segment
+	spare       *spare
+
+	// The log writer's own.
+	encoder   encoder
+	tail      *segment
+	offset    int64
+	state     wire.HardState // the last one written
+	lastIndex uint64         // of the last entry or mark written
+	mark      uint64         // index of the last mark written
+	unsynced  bool
+
+	mu struct {
+		sync.Mutex
+		held   []*segment
+		mark   uint64 // index of the newest mark that is durable and committed
+		failed error
+	}
+}
+
+func newLog(c Config, rawMetadata []byte) *Log {
+	l := &Log{config: c.withDefaults(), rawMetadata: rawMetadata}
+	l.spare = newSpare(&l.config)
+	return l
+}
+
+// Write appends a batch: one write and, if it is to be synced, one fdatasync. When it returns nil for a synced batch,
+// this and all earlier batches are durable. After a batch that brings the segment to its full size it also moves on to
+// the next segment, which takes a few more syncs. The batch may be used again at once. Write keeps no part of it.
+//
+// The error is a *FailedError, the same one ever after, or ErrClosed. An entry that would leave a gap in the log is a
+// programming error and panics.
+func (l *Log) Write(b Batch) error {
+	if err := l.failure(); err != nil {
+		return err
+	}
+	l.encode(&b)
+	if err := l.append(); err != nil {
+		return err
+	}
+	if b.Sync || b.Mark != nil {
+		if err := l.sync(); err != nil {
+			return err
+		}
+	}
+	if l.offset >= l.config.SegmentBytes {
+		return l.cut()
+	}
+	return nil
+}
+
+func (l *Log) encode(b *Batch) {
+	if b.Mark != nil {
+		l.encoder.mark(b.Mark)
+		l.mark = b.Mark.Index
+		l.lastIndex = max(l.lastIndex, b.Mark.Index)
+	}
+	for i := range b.Entries {
+		l.encodeEntry(&b.Entries[i], i > 0)
+	}
+	if b.HardState != (wire.HardState{}) {
+		l.encoder.state(b.HardState)
+		l.state = b.HardState
+	}
+}
+
+func (l *Log) encodeEntry(e *wire.Entry, follows bool) {
+	if e.Index == 0 || e.Index > l.lastIndex+1 || follows && e.Index != l.lastIndex+1 {
+		panic(fmt.Sprintf("write-ahead log: expected entry %d, found %d", l.lastIndex+1, e.Index))
+	}
+	l.encoder.entry(e)
+	l.lastIndex = e.Index
+}
+
+// append writes the encoder's frames behind what the segment holds.
+func (l *Log) append() error {
+	frames := l.encoder.frames
+	if len(frames) == 0 {
+		return nil
+	}
+	begin := time.Now()
+	_, err := l.tail.file.WriteAt(frames, l.offset)
+	if err != nil {
+		return l.fail("write", l.tail.path, l.offset+int64(len(frames)), err)
+	}
+	if l.config.OnWrite != nil {
+		l.config.OnWrite(time.Since(begin), len(frames))
+	}
+	l.offset += int64(len(frames))
+	l.unsynced = true
+	l.encoder.reset()
+	return nil
+}
+
+func (e *encoder) reset() {
+	e.frames, e.data = e.frames[:0], e.data[:0]
+	if cap(e.frames) > retainBytes {
+		e.frames, e.data = nil, nil
+	}
+}
+
+// sync makes everything in the tail durable.
+func (l *Log) sync() error {
+	begin := time.Now()
+	if err := l.config.sync(l.tail.file); err != nil {
+		return l.fail("sync", l.tail.path, l.offset, err)
+	}
+	if l.config.OnSync != nil {
+		l.config.OnSync(time.Since(begin))
+	}
+	l.unsynced = false
+	if l.mark <= l.state.Commit {
+		l.mu.Lock()
+		l.mu.mark = l.mark
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// cut ends the present segment and begins the next one. It is called between batches.
+func (l *Log) cut() error {
+	if err := l.tail.file.Truncate(l.offset); err != nil {
+		return l.fail("truncate", l.tail.path, l.offset, err)
+	}
+	if err := l.sync(); err != nil {
+		return err
+	}
+	f, building, err := l.spare.take()
+	if err != nil {
+		return l.fail("make a segment after", l.tail.path, l.offset, err)
+	}
+	l.encoder.seed()
+	l.encoder.metadata(l.rawMetadata)
+	if l.state != (wire.HardState{}) {
+		l.encoder.state(l.state)
+	}
+	seq, index := l.tail.seq+1, l.lastIndex+1
+	path := filepath.Join(l.config.Dir, segmentName(seq, index))
+	if err := l.begin(f, building, path, seq, index); err != nil {
+		return l.fail("begin", path, int64(len(l.encoder.frames)), err)
+	}
+	return nil
+}
+
+// begin makes a prepared file the newest segment, with the encoder's frames as its first records. The segment gets its
+// name only when they are durable, so that no segment is ever without them.
+func (l *Log) begin(f vfs.File, building, path string, seq, index uint64) error {
+	s := &segment{seq: seq, index: index, path: filepath.Join(l.config.Dir, filepath.Base(path)), file: f}
+	l.mu.Lock()
+	l.mu.held = append(l.mu.held, s)
+	l.mu.Unlock()
+	if _, err := f.WriteAt(l.encoder.frames, 0); err != nil {
+		return err
+	}
+	if err := l.config.sync(f); err != nil {
+		return err
+	}
+	if err := l.config.FS.Rename(building, path); err != nil {
+		return err
+	}
+	l.tail, l.offset = s, int64(len(l.encoder.frames))
+	l.encoder.reset()
+	return l.config.syncDir(filepath.Dir(path))
+}
+
+func (l *Log) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.failed
+}
+
+// fail ends the log's life.
+func (l *Log) fail(op, file string, offset int64, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.failed = &FailedError{Op: op, File: file, Offset: offset, Err: err}
+	return l.mu.failed
+}
+
+// Prepare makes the file of the next segment if there is none yet. It may take long and runs beside Write. Nothing is
+// lost if it is not called or fails, but then Write must do the same work when the present segment is full.
+func (l *Log) Prepare() error {
+	if err := l.failure(); err != nil {
+		return err
+	}
+	return l.spare.prepare()
+}
+
+// PrepareWanted delivers a value whenever Prepare has something to do: once at the start and after every move to the next
+// segment.
+func (l *Log) PrepareWanted() <-chan struct{} { return l.spare.wanted }
+
+// Release says that entries up to index are not needed any more: the state machine's file holds them. Segments without
+// later entries are closed and unlocked, after which Purge, or etcd, may delete them. Whatever the index, the segments
+// that reading from the newest durable and committed mark needs stay.
+func (l *Log) Release(index uint64) error {
+	if err := l.failure(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	released := max(0, newestAt(l.mu.held, min(index, l.mu.mark)))
+	gone := l.mu.held[:released]
+	l.mu.held = l.mu.held[released:]
+	l.mu.Unlock()
+	return closeSegments(gone)
+}
+
+// Purge deletes the oldest segments until at most keep are left or one is in use, by this log or by anyone else.
+func (l *Log) Purge(keep int) error {
+	if err := l.failure(); err != nil {
+		return err
+	}
+	names, err := segmentNames(l.config.FS, l.config.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names[:max(0, len(names)-max(keep, 1))] {
+		removed, err := l.purge(filepath.Join(l.config.Dir, name))
+		if err != nil || !removed {
+			return err
+		}
+	}
+	return nil
+}
+
+// purge deletes one segment unless it is in use. Each removal is made durable before the next, for a crash must not leave
+// a gap in the sequence.
+func (l *Log) purge(path string) (removed bool, err error) {
+	if seq, _, _ := parseSegmentName(filepath.Base(path)); seq >= l.oldestHeld() {
+		return false, nil
+	}
+	s, err := openSegment(l.config.FS, path, true)
+	if errors.Is(err, vfs.ErrLocked) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = errors.Join(l.config.FS.Remove(path), s.file.Close())
+	if err != nil {
+		return false, err
+	}
+	return true, l.config.syncDir(l.config.Dir)
+}
+
+func (l *Log) oldestHeld() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.mu.held) == 0 {
+		return 0
+	}
+	return l.mu.held[0].seq
+}
+
+// Close makes what was written durable and gives all files back. If the log had failed, the error is that failure. Every
+// later call returns an error.
+func (l *Log) Close() error {
+	err := l.failure()
+	if err == nil && l.unsynced {
+		err = l.sync()
+	}
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	l.mu.Lock()
+	held := l.mu.held
+	l.mu.held = nil
+	if l.mu.failed == nil {
+		l.mu.failed = ErrClosed
+	}
+	l.mu.Unlock()
+	closeErr := errors.Join(l.spare.close(), closeSegments(held))
+	if err != nil {
+		return err
+	}
+	return closeErr
+}
