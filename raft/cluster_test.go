@@ -20,6 +20,7 @@ type cluster struct {
 	ids     []uint64
 	members map[uint64]*member
 	network []wire.Message // in flight
+	away    []uint64       // isolated members
 	history *history
 	trace   func(format string, args ...any)
 }
@@ -146,6 +147,9 @@ func (c *cluster) settle(n *member) {
 // post puts messages on the network as bytes would go, with snapshots filled in.
 func (c *cluster) post(n *member, messages []wire.Message) {
 	for _, m := range messages {
+		if slices.Contains(c.away, m.From) || slices.Contains(c.away, m.To) {
+			continue
+		}
 		if m.Type == wire.MsgSnap {
 			m.Snapshot = n.snapshot()
 		}
@@ -358,6 +362,14 @@ func (c *cluster) propose(id uint64, data ...string) {
 			}
 		}
 	})
+}
+
+// isolate cuts members off, and ends earlier isolation.
+func (c *cluster) isolate(ids []uint64) {
+	c.away = ids
+	for _, id := range ids {
+		c.cut(id)
+	}
 }
 
 // cut drops all messages in flight from or to a member.

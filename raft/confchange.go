@@ -56,10 +56,16 @@ func (c *Core) followMembers() {
 	if c.peers.Get(c.transferee) == nil {
 		c.transferee = 0
 	}
-	c.advanceCommit() // a smaller quorum may have stored more
 	c.endReadRound()
 	c.beginReadRound()
-	c.broadcastAppend()
+	if c.advanceCommit() { // a smaller quorum may have stored more
+		c.broadcastAppend()
+	}
+	for _, id := range c.peers.IDs() {
+		if c.peers.Get(id).State == progress.Probe {
+			c.sendAppend(id, true) // a new member hears of its leader at once
+		}
+	}
 }
 
 // trackMembers gives new members a progress. They count as active, so that they have time to answer before a leader that

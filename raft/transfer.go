@@ -17,15 +17,18 @@ func (c *Core) TransferLeader(to uint64) {
 	}
 	c.transferee = to
 	c.timer.election = 0
-	c.sendAppend(to, false)
-	c.finishTransfer(to)
+	if !c.finishTransfer(to) {
+		c.sendAppend(to, true)
+	}
 }
 
-// finishTransfer lets the transferee campaign at once when it has the whole log.
-func (c *Core) finishTransfer(id uint64) {
-	if id == c.transferee && c.peers.Get(id).Match == c.log.last() {
-		c.send(wire.Message{Type: wire.MsgTimeoutNow, To: id})
+// finishTransfer lets the transferee campaign at once when it has the whole log, and reports whether it does.
+func (c *Core) finishTransfer(id uint64) bool {
+	if id != c.transferee || c.peers.Get(id).Match != c.log.last() {
+		return false
 	}
+	c.send(wire.Message{Type: wire.MsgTimeoutNow, To: id})
+	return true
 }
 
 // stepTimeoutNow campaigns as the leader asked for: without asking around first, and overriding leader stickiness.
