@@ -138,6 +138,9 @@ type writer struct {
 // has room.
 func begin(b []byte, size int) writer {
 	start := len(b)
+	if cap(b) == 0 {
+		b = make([]byte, 0, size)
+	}
 	b = slices.Grow(b, size)[:start+size]
 	return writer{buf: b, start: start, at: len(b)}
 }

@@ -22,13 +22,13 @@ func (a answer) check(t *testing.T) {
 	t.Helper()
 	want := canonical(t, a.theirs)
 	if got := a.append(nil); !bytes.Equal(got, want) {
-		t.Errorf("%s: encoded\n%x, want\n%x", a.name, got, want)
+		t.Fatalf("%s: encoded\n%x, want\n%x", a.name, got, want)
 	}
 	if got := a.append([]byte("x")); !bytes.Equal(got[1:], want) || got[0] != 'x' {
-		t.Errorf("%s: appended %x", a.name, got)
+		t.Fatalf("%s: appended %x", a.name, got)
 	}
 	if allocs := testing.AllocsPerRun(5, func() { a.append(nil) }); allocs > 1 {
-		t.Errorf("%s: %v allocations, want at most 1", a.name, allocs)
+		t.Fatalf("%s: %v allocations, want at most 1", a.name, allocs)
 	}
 }
 
@@ -129,17 +129,20 @@ func TestOtherResponsesAgreeWithGeneratedCode(t *testing.T) {
 		h, th := s.header()
 		l := request.LeaseTTL{ID: int64(s.Uint64()), TTL: int64(s.IntN(3) - 1)}
 		keys := [][]byte{s.bytes(), s.bytes()}
+		leases := []int64{l.ID, 0, 5}
+		alarms := []request.AlarmMember{{MemberID: 7, Kind: request.AlarmCorrupt}, {}}
+		live := &request.LeaseTimeToLiveResult{ID: l.ID, TTL: l.TTL, GrantedTTL: 9, Keys: keys}
 		for _, a := range []answer{
 			{"compaction", func(b []byte) []byte { return request.AppendCompactionResponse(b, h) }, &pb.CompactionResponse{Header: th}},
 			{"revoke", func(b []byte) []byte { return request.AppendLeaseRevokeResponse(b, h) }, &pb.LeaseRevokeResponse{Header: th}},
 			{"grant", func(b []byte) []byte { return request.AppendLeaseGrantResponse(b, h, l) }, &pb.LeaseGrantResponse{Header: th, ID: l.ID, TTL: l.TTL}},
 			{"keep alive", func(b []byte) []byte { return request.AppendLeaseKeepAliveResponse(b, h, l) }, &pb.LeaseKeepAliveResponse{Header: th, ID: l.ID, TTL: l.TTL}},
 			{"time to live", func(b []byte) []byte {
-				return request.AppendLeaseTimeToLiveResponse(b, h, &request.LeaseTimeToLiveResult{ID: l.ID, TTL: l.TTL, GrantedTTL: 9, Keys: keys})
+				return request.AppendLeaseTimeToLiveResponse(b, h, live)
 			}, &pb.LeaseTimeToLiveResponse{Header: th, ID: l.ID, TTL: l.TTL, GrantedTTL: 9, Keys: keys}},
-			{"leases", func(b []byte) []byte { return request.AppendLeaseLeasesResponse(b, h, []int64{l.ID, 0, 5}) }, &pb.LeaseLeasesResponse{Header: th, Leases: []*pb.LeaseStatus{{ID: l.ID}, {}, {ID: 5}}}},
+			{"leases", func(b []byte) []byte { return request.AppendLeaseLeasesResponse(b, h, leases) }, &pb.LeaseLeasesResponse{Header: th, Leases: []*pb.LeaseStatus{{ID: l.ID}, {}, {ID: 5}}}},
 			{"alarm", func(b []byte) []byte {
-				return request.AppendAlarmResponse(b, h, []request.AlarmMember{{MemberID: 7, Kind: request.AlarmCorrupt}, {}})
+				return request.AppendAlarmResponse(b, h, alarms)
 			}, &pb.AlarmResponse{Header: th, Alarms: []*pb.AlarmMember{{MemberID: 7, Alarm: pb.AlarmType_CORRUPT}, {}}}},
 		} {
 			a.check(t)
