@@ -104,6 +104,10 @@ func BenchmarkPage500Of200k(b *testing.B) {
 	benchRange(b, Query{Key: benchKey(50_000), End: []byte("0"), Limit: 500}, 500)
 }
 
+func BenchmarkLastKeyOf200k(b *testing.B) {
+	benchRange(b, Query{Key: []byte("/"), End: []byte("0"), Limit: 1, Order: Descending}, 1)
+}
+
 // Later pages are pinned to the revision of the first while the store moves on.
 func BenchmarkPage500Pinned(b *testing.B) {
 	for _, rooted := range []bool{false, true} {
@@ -140,6 +144,7 @@ func BenchmarkCompact(b *testing.B) {
 	s, m := benchStore(b, benchKeys)
 	s.opts.NoCompactHash = true
 	s.storage = keepAll{m}
+	compact(b, s, s.Rev())
 	i := 0
 	for b.Loop() {
 		for range 1000 {

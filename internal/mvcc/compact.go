@@ -3,7 +3,6 @@ package mvcc
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/ordtree"
@@ -25,7 +24,7 @@ func (s *Store) Compact(rev int64) error {
 		return kverr.FutureRev
 	}
 	s.scheduled = rev
-	s.storage.Put(schema.Meta, []byte(schema.MetaScheduledCompact), schema.AppendRev(nil, schema.Rev{Main: rev}, false))
+	s.mark(schema.MetaScheduledCompact, rev)
 	if s.job == nil {
 		s.job = s.newCompaction()
 		s.job.wantsHash = s.opts.OpenReader != nil && !s.opts.NoCompactHash
@@ -33,7 +32,11 @@ func (s *Store) Compact(rev int64) error {
 	return nil
 }
 
-// Compacting tells whether CompactStep has work to do.
+func (s *Store) mark(name string, rev int64) {
+	s.storage.Put(schema.Meta, []byte(name), schema.AppendRev(nil, schema.Rev{Main: rev}, false))
+}
+
+// Compacting tells whether a compaction is running.
 func (s *Store) Compacting() bool { return s.job != nil }
 
 // compaction is the state of a running compaction, which goes through three
@@ -46,11 +49,11 @@ type compaction struct {
 	prev, rev int64
 	stage     stage
 	wantsHash bool
-	byKey     bool       // plan by walking the index, not by scanning records
-	nextKey   []byte     // where the walk goes on
-	nextRev   schema.Rev // where the scan goes on
-	drops     []drop     // what to remove; sorted after planning
-	hash      *hasher    // while hashing and after; nil if no hash is wanted
+	byKey     bool   // plan by walking the index, not by scanning records
+	nextKey   []byte // where the walk goes on
+	scan      scan   // the records of planning
+	drops     drops  // what to remove
+	hash      *HashTask
 }
 
 type stage uint8
@@ -61,19 +64,14 @@ const (
 	removing
 )
 
-type drop struct {
-	rev       schema.Rev
-	tombstone bool
-}
-
 // newCompaction starts the compaction that is scheduled. What the previous one
 // kept is untouched but for its tombstones, which are exactly at its revision:
 // the scan begins there.
 func (s *Store) newCompaction() *compaction {
 	return &compaction{
 		prev: s.finished, rev: s.scheduled,
-		byKey:   s.opts.OpenReader == nil || s.leftovers,
-		nextRev: schema.Rev{Main: max(0, s.finished)},
+		byKey: s.opts.OpenReader == nil || s.leftovers,
+		scan:  scan{open: s.opts.OpenReader, next: schema.Rev{Main: max(0, s.finished)}, to: s.scheduled},
 	}
 }
 
@@ -81,12 +79,15 @@ func (s *Store) newCompaction() *compaction {
 // number of records or keys to look at or remove. It is done when no
 // compaction is left to do. It must be called between transactions, and only
 // when the batches that the compaction covers have been committed, so that
-// Options.OpenReader shows them.
+// Options.OpenReader shows them. While a HashTask is out it does nothing.
 func (s *Store) CompactStep(budget int) (done bool, err error) {
 	for budget = max(1, budget); s.job != nil && budget > 0; {
 		used, err := s.advance(s.job, budget)
 		if err != nil {
 			return false, fmt.Errorf("mvcc: compaction at revision %d: %w", s.job.rev, err)
+		}
+		if s.job != nil && s.job.hashIsOut() {
+			break
 		}
 		budget -= used
 	}
@@ -95,12 +96,18 @@ func (s *Store) CompactStep(budget int) (done bool, err error) {
 
 func (s *Store) advance(c *compaction, budget int) (used int, err error) {
 	switch {
+	case c.hashIsOut():
+		return 0, nil
 	case c.stage == planning && c.byKey:
 		return s.planByKey(c, budget), nil
 	case c.stage == planning:
 		return s.planByScan(c, budget)
 	case c.stage == hashing:
-		return s.hashStep(c, budget)
+		used, err = c.hash.advance(budget)
+		if c.hash.done {
+			c.stage = removing
+		}
+		return used, err
 	default:
 		return s.removeStep(c, budget), nil
 	}
@@ -128,40 +135,15 @@ func (s *Store) planByKey(c *compaction, budget int) (used int) {
 // compaction.
 func (s *Store) planByScan(c *compaction, budget int) (used int, err error) {
 	var kv schema.KeyValue
-	return s.scan(c, budget, s.planned, func(_ schema.Rev, _ bool, record []byte) error {
+	used, done, err := c.scan.advance(budget, func(_ schema.Rev, _ bool, record []byte) error {
 		if err := kv.Unmarshal(record); err != nil {
 			return err
 		}
 		s.prune(c, kv.Key)
 		return nil
 	})
-}
-
-// scan feeds records from where the compaction's scan stands to its revision,
-// as far as the budget goes, and calls finish behind the last. Long records
-// cost more.
-func (s *Store) scan(c *compaction, budget int, finish func(*compaction), visit func(schema.Rev, bool, []byte) error) (used int, err error) {
-	const bytesPerUnit = 4096
-	r := s.opts.OpenReader()
-	defer r.Release()
-	var bad error
-	more := false
-	err = r.Scan(c.nextRev, lastOf(c.rev), func(rev schema.Rev, tombstone bool, record []byte) bool {
-		if more = used >= budget; more {
-			return false
-		}
-		used += 1 + len(record)/bytesPerUnit
-		c.nextRev = schema.Rev{Main: rev.Main, Sub: rev.Sub + 1}
-		if bad = visit(rev, tombstone, record); bad != nil {
-			bad = fmt.Errorf("record of revision %d/%d: %w", rev.Main, rev.Sub, bad)
-		}
-		return bad == nil
-	})
-	if err == nil {
-		err = bad
-	}
-	if err == nil && !more {
-		finish(c)
+	if done {
+		s.planned(c)
 	}
 	return used, err
 }
@@ -173,7 +155,7 @@ func (s *Store) prune(c *compaction, key []byte) {
 		return
 	}
 	kept := it.prune(c.rev, func(v *version) {
-		c.drops = append(c.drops, drop{v.rev, v.tombstone()})
+		c.drops.push(drop{v.rev, v.tombstone()})
 	})
 	switch kept {
 	case it:
@@ -187,18 +169,11 @@ func (s *Store) prune(c *compaction, key []byte) {
 // planned ends the stage of planning.
 func (s *Store) planned(c *compaction) {
 	s.leftovers = false
-	slices.SortFunc(c.drops, func(a, b drop) int { return a.rev.Compare(b.rev) })
-	if !c.wantsHash {
-		c.stage = removing
-		return
+	c.stage = removing
+	if c.wantsHash {
+		c.stage = hashing
+		c.hash = newHashTask(c, s.keepsAny(c.rev))
 	}
-	revs := make([]schema.Rev, len(c.drops))
-	for i, d := range c.drops {
-		revs[i] = d.rev
-	}
-	dropped, keepsAny := revCursor{revs}, s.keepsAny(c.rev)
-	c.hash = newHasher(c.prev, func(rev schema.Rev) bool { return !keepsAny || !dropped.has(rev) })
-	c.stage, c.nextRev = hashing, schema.Rev{}
 }
 
 // keepsAny tells whether the pruned index has any version up to rev.
@@ -210,21 +185,12 @@ func (s *Store) keepsAny(rev int64) (some bool) {
 	return some
 }
 
-func (s *Store) hashStep(c *compaction, budget int) (used int, err error) {
-	finish := func(c *compaction) { c.stage = removing }
-	return s.scan(c, budget, finish, func(rev schema.Rev, tombstone bool, record []byte) error {
-		c.hash.add(rev, tombstone, record)
-		return nil
-	})
-}
-
 func (s *Store) removeStep(c *compaction, budget int) (used int) {
-	used = min(budget, len(c.drops))
-	for _, d := range c.drops[:used] {
+	for ; used < budget && c.drops.len() > 0; used++ {
+		d := c.drops.pop()
 		s.storage.DeleteRecord(d.rev, d.tombstone)
 	}
-	c.drops = c.drops[used:]
-	if len(c.drops) == 0 {
+	if c.drops.len() == 0 {
 		s.finish(c)
 	}
 	return used
@@ -234,12 +200,44 @@ func (s *Store) removeStep(c *compaction, budget int) (used int) {
 // meanwhile.
 func (s *Store) finish(c *compaction) {
 	s.finished = c.rev
-	s.storage.Put(schema.Meta, []byte(schema.MetaFinishedCompact), schema.AppendRev(nil, schema.Rev{Main: c.rev}, false))
+	s.mark(schema.MetaFinishedCompact, c.rev)
 	if c.hash != nil {
-		s.addHash(Hash{Hash: c.hash.sum, CompactRev: c.prev, Rev: c.rev})
+		s.addHash(c.hash.result())
 	}
 	s.job = nil
 	if s.scheduled > s.finished {
 		s.job = s.newCompaction()
 	}
+}
+
+// scan reads records in pieces, each through a reader of its own.
+type scan struct {
+	open func() Reader
+	next schema.Rev
+	to   int64 // last main revision
+}
+
+// advance visits the next records as far as the budget goes, and is done after
+// the last. Long records cost more.
+func (sc *scan) advance(budget int, visit func(schema.Rev, bool, []byte) error) (used int, done bool, err error) {
+	const bytesPerUnit = 4096
+	r := sc.open()
+	defer r.Release()
+	var bad error
+	more := false
+	err = r.Scan(sc.next, lastOf(sc.to), func(rev schema.Rev, tombstone bool, record []byte) bool {
+		if more = used >= budget; more {
+			return false
+		}
+		used += 1 + len(record)/bytesPerUnit
+		sc.next = schema.Rev{Main: rev.Main, Sub: rev.Sub + 1}
+		if bad = visit(rev, tombstone, record); bad != nil {
+			bad = fmt.Errorf("record of revision %d/%d: %w", rev.Main, rev.Sub, bad)
+		}
+		return bad == nil
+	})
+	if err == nil {
+		err = bad
+	}
+	return used, err == nil && !more, err
 }

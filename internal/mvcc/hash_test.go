@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -82,4 +83,55 @@ func TestHashOnlyAfterFinishedCompaction(t *testing.T) {
 	if n := len(view(t, again, m).CompactHashes()); n != 0 {
 		t.Fatalf("%d hashes after restore", n)
 	}
+}
+
+// The hash may be taken on another goroutine while the store goes on; removal
+// waits for it.
+func TestHashTaskElsewhere(t *testing.T) {
+	s, m := newStore(t)
+	for i := range 200 {
+		put(s, fmt.Sprintf("k%d", i%50), fmt.Sprint(i), 0)
+	}
+	want, err := view(t, s, m).HashKV(150)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Compact(150); err != nil {
+		t.Fatal(err)
+	}
+	for s.job.stage != hashing {
+		if _, err := s.CompactStep(10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	task := s.TakeHashTask()
+	if s.TakeHashTask() != nil {
+		t.Fatal("the task can be taken twice")
+	}
+	m.frozen = m.reader() // what other goroutines may read
+	finished := make(chan error)
+	go func() {
+		for {
+			if done, err := task.Step(7); done || err != nil {
+				finished <- err
+				return
+			}
+		}
+	}()
+	for range 20 {
+		put(s, "k1", "later", 0)
+		if done, err := s.CompactStep(10); done || err != nil || len(m.removed) > 0 {
+			t.Fatalf("a step beside the task: done %v, %d removed, %v", done, len(m.removed), err)
+		}
+	}
+	if err := <-finished; err != nil {
+		t.Fatal(err)
+	}
+	s.ReturnHashTask(task)
+	m.frozen.Release()
+	m.frozen = nil
+	finishCompaction(t, s, 10)
+	s.check(m)
+	expectHash(t, view(t, s, m), 150, want)
+	mustPanic(t, "return of a task that is not out", func() { s.ReturnHashTask(task) })
 }

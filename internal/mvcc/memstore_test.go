@@ -17,6 +17,7 @@ type memStore struct {
 	meta    map[string][]byte
 	removed []schema.Rev // in the order of removal
 	open    atomic.Int32 // readers not yet released
+	frozen  *memReader   // if set, what OpenReader gives
 }
 
 type memRecord struct {
@@ -115,7 +116,13 @@ func (r *memReader) Release() {
 // options are Options under which a store on m compacts by scanning.
 func (m *memStore) options() Options {
 	return Options{
-		OpenReader:       func() Reader { return m.reader() },
+		OpenReader: func() Reader {
+			if m.frozen != nil {
+				m.frozen.Retain()
+				return m.frozen
+			}
+			return m.reader()
+		},
 		ScheduledCompact: m.meta[schema.MetaScheduledCompact],
 		FinishedCompact:  m.meta[schema.MetaFinishedCompact],
 	}

@@ -32,15 +32,26 @@ func (s *Store) check(m *memStore) {
 	})
 	expect(live == s.tree.Len(ordtree.Counted), "%d live keys, found %d", s.tree.Len(ordtree.Counted), live)
 	if s.job != nil {
-		for _, d := range s.job.drops {
+		for _, d := range slices.Concat(s.job.drops.heap, s.job.drops.ahead) {
 			indexed[d.rev] = d.tombstone
 		}
+		s.job.drops.check()
 	}
 	expect(len(indexed) == len(m.records), "%d records, found %d", len(indexed), len(m.records))
 	for _, r := range m.records {
 		tombstone, ok := indexed[r.rev]
 		expect(ok && tombstone == r.tombstone, "record %v in the index", r.rev)
 	}
+}
+
+func (d *drops) check() {
+	for i := 1; i < len(d.heap); i++ {
+		expect(d.heap[(i-1)/2].rev.Compare(d.heap[i].rev) < 0, "a heap, found %v above %v", d.heap[(i-1)/2], d.heap[i])
+	}
+	for i := 1; i < len(d.ahead); i++ {
+		expect(d.ahead[i-1].rev.Compare(d.ahead[i].rev) < 0, "ascending drops, found %v", d.ahead)
+	}
+	expect(len(d.heap) == 0 || len(d.ahead) == 0 || d.ahead[len(d.ahead)-1].rev.Compare(d.heap[0].rev) < 0, "%v below %v", d.ahead, d.heap)
 }
 
 func (it *item) check() {
@@ -119,6 +130,15 @@ func (u *run) step() {
 	case n < 68:
 		u.compaction()
 	case n < 80:
+		if task := u.s.TakeHashTask(); task != nil && u.r.IntN(2) == 0 {
+			defer u.s.ReturnHashTask(task)
+			if _, err := task.Step(u.r.IntN(30)); err != nil {
+				u.t.Fatal(err)
+			}
+			u.transaction()
+		} else if task != nil {
+			u.s.ReturnHashTask(task)
+		}
 		if _, err := u.s.CompactStep(1 + u.r.IntN(9)); err != nil {
 			u.t.Fatal(err)
 		}

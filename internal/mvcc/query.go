@@ -157,6 +157,11 @@ func (q *Query) sortsAll() bool {
 	return q.Order != OrderNone || q.filtered()
 }
 
+// takesLast tells that only the last keys of the range can be in the result.
+func (q *Query) takesLast() bool {
+	return q.Target == ByKey && q.Order == Descending && q.Limit > 0 && !q.filtered()
+}
+
 // fetch is how many matches are enough, 0 for all: one more than the limit, to
 // know whether there are more.
 func (q *Query) fetch() int {
@@ -242,6 +247,10 @@ func (src *source) find(q *Query, sp span, at int64) (found []match, count int64
 }
 
 func (src *source) findLatest(q *Query, sp span, count int64) (found []match) {
+	if q.takesLast() && !sp.point {
+		last := min(count-1, q.Limit) + 1
+		sp, count = src.lastOf(sp, count, last), last
+	}
 	enough := q.fetch()
 	if enough == 0 {
 		enough = int(count)
@@ -256,6 +265,15 @@ func (src *source) findLatest(q *Query, sp span, count int64) (found []match) {
 		return len(found) < enough
 	})
 	return found
+}
+
+// lastOf narrows a span of count live keys to the last n of them.
+func (src *source) lastOf(sp span, count, n int64) span {
+	before := src.tree.Rank(ordtree.Counted, sp.from)
+	if key, _, ok := src.tree.Select(ordtree.Counted, before+int(count-n)); ok && n > 0 {
+		sp.from = key
+	}
+	return sp
 }
 
 // cut applies the limit.

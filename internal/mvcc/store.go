@@ -21,8 +21,8 @@ type Storage interface {
 	// Put stores a value in a small bucket; the store writes only to Meta.
 	Put(bucket schema.Bucket, key, value []byte)
 	// Record returns the record of a put, including those appended a moment
-	// ago. How long the bytes are valid is the storage's promise, at least until
-	// the next Tx begins.
+	// ago. How long the bytes are valid is the storage's promise, at least while
+	// the transaction is open.
 	Record(rev schema.Rev) ([]byte, error)
 }
 
@@ -81,7 +81,8 @@ type Options struct {
 	// OpenReader, if set, returns a Reader of everything appended up to the last
 	// committed batch; the store releases it. Compaction reads through it what it
 	// needs to touch and to hash. Without it compaction walks the whole index
-	// instead, and leaves no hashes.
+	// instead, and leaves no hashes. The goroutine that runs a HashTask calls it
+	// too.
 	OpenReader func() Reader
 	// NoCompactHash switches the hash of compacted history off, and with it the
 	// reading of all older records at each compaction.
