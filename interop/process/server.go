@@ -1,0 +1,225 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+// readyTimeout bounds how long a server may take from its start to its first
+// answer with a known leader.
+const readyTimeout = 60 * time.Second
+
+// Config says what to start.
+type Config struct {
+	Program Program
+	Builder *Builder
+	DataDir string   // empty: a fresh directory of the test
+	Flags   []string // appended to the addresses and the directory
+}
+
+// Server is one member on its own data directory and ports. Its methods are
+// for one goroutine, the test's; Endpoint, URL and Dial may be called by any.
+type Server struct {
+	tb      testing.TB
+	cfg     Config
+	binary  string
+	client  string // host:port
+	peer    string // host:port
+	logPath string
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when cmd has ended
+}
+
+// Start starts a server and waits until it answers. The server is killed at
+// the end of the test, and the end of its log is printed if the test failed.
+func Start(tb testing.TB, cfg Config) *Server {
+	tb.Helper()
+	if cfg.DataDir == "" {
+		cfg.DataDir = filepath.Join(tb.TempDir(), "data")
+	}
+	s := &Server{
+		tb:      tb,
+		cfg:     cfg,
+		binary:  cfg.Builder.Path(tb, cfg.Program),
+		client:  freeAddress(tb),
+		peer:    freeAddress(tb),
+		logPath: filepath.Join(tb.TempDir(), cfg.Program.Name+".log"),
+	}
+	tb.Cleanup(s.finish)
+	s.Restart()
+	return s
+}
+
+// Endpoint is the client address as host:port.
+func (s *Server) Endpoint() string { return s.client }
+
+// URL is the base URL of the client address.
+func (s *Server) URL() string { return "http://" + s.client }
+
+// DataDir is the server's data directory.
+func (s *Server) DataDir() string { return s.cfg.DataDir }
+
+// Program is the program that the server runs.
+func (s *Server) Program() Program { return s.cfg.Program }
+
+// PID is the process id of the running server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Restart starts the server on its directory and ports and waits until it
+// answers and knows a leader. The server must not be running.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.Launch()
+	s.WaitReady()
+}
+
+// Launch starts the process without waiting for it to answer.
+func (s *Server) Launch() {
+	s.tb.Helper()
+	log, err := os.OpenFile(s.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.tb.Fatalf("open the log of %s: %v", s.cfg.Program.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(s.binary, s.args()...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.tb.Fatalf("start %s: %v", s.cfg.Program.Name, err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	s.cmd, s.exited = cmd, exited
+}
+
+func (s *Server) args() []string {
+	return append(append([]string{}, s.cfg.Program.args...), append([]string{
+		"--name", "m1",
+		"--data-dir", s.cfg.DataDir,
+		"--listen-client-urls", s.URL(),
+		"--advertise-client-urls", s.URL(),
+		"--listen-peer-urls", "http://" + s.peer,
+		"--initial-advertise-peer-urls", "http://" + s.peer,
+		"--initial-cluster", "m1=http://" + s.peer,
+	}, s.cfg.Flags...)...)
+}
+
+// PeerURL is the peer address, which a restore needs to know.
+func (s *Server) PeerURL() string { return "http://" + s.peer }
+
+// WaitReady waits until the server answers and knows a leader.
+func (s *Server) WaitReady() {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), readyTimeout)
+	defer cancel()
+	conn := s.Dial(s.tb)
+	defer conn.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		if last = ready(ctx, conn); last == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-s.exited:
+			s.tb.Fatalf("%s ended before it answered\n%s", s.cfg.Program.Name, s.tail())
+		case <-ctx.Done():
+			s.tb.Fatalf("%s does not answer: %v\n%s", s.cfg.Program.Name, last, s.tail())
+		}
+	}
+}
+
+func ready(ctx context.Context, conn *grpc.ClientConn) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn.Connect()
+	resp, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		conn.ResetConnectBackoff()
+		return err
+	}
+	if resp.Leader == 0 {
+		return fmt.Errorf("no leader yet")
+	}
+	return nil
+}
+
+// Dial returns a new connection to the server; the caller closes it. It
+// redials quickly, so that a restart is noticed at once.
+func (s *Server) Dial(tb testing.TB) *grpc.ClientConn {
+	tb.Helper()
+	return Dial(tb, s.client)
+}
+
+// Kill ends the process with SIGKILL and waits until it is gone.
+func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
+
+// Stop ends the process with SIGTERM and waits until it is gone.
+func (s *Server) Stop() { s.signal(syscall.SIGTERM) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	_ = s.cmd.Process.Signal(sig)
+	<-s.exited
+}
+
+// Running says whether the process has not ended.
+func (s *Server) Running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *Server) finish() {
+	if s.cmd != nil && s.exited != nil {
+		s.Kill()
+	}
+	if s.tb.Failed() {
+		s.tb.Logf("end of the log of %s:\n%s", s.cfg.Program.Name, s.tail())
+	}
+}
+
+// tail returns the last bytes of the log.
+func (s *Server) tail() string {
+	const most = 8 << 10
+	data, err := os.ReadFile(s.logPath)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-most):])
+}
+
+// freeAddress finds a loopback port that nobody listens on. It stays below the
+// range from which the system numbers outgoing connections, so that no client
+// can take the port while its server is down.
+func freeAddress(tb testing.TB) string {
+	tb.Helper()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000))
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	tb.Fatal("no free port")
+	return ""
+}
