@@ -134,9 +134,9 @@ type codec interface {
 
 // kind is one message in both worlds.
 type kind struct {
-	name  string
-	ours  func() codec
-	real  func() proto.Message
-	to    func(ours codec) proto.Message // canonical
-	from  func(real proto.Message) codec
+	name string
+	ours func() codec
+	real func() proto.Message
+	to   func(ours codec) proto.Message // canonical
+	from func(real proto.Message) codec
 }

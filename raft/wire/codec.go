@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -30,6 +31,9 @@ func next(b []byte) (f field, rest []byte, err error) {
 	num, typ, n := protowire.ConsumeTag(b)
 	if n < 0 {
 		return f, nil, protowire.ParseError(n)
+	}
+	if num > protowire.MaxValidNumber {
+		return f, nil, errFieldNumber
 	}
 	b = b[n:]
 	f.num, f.typ = num, typ
@@ -62,6 +66,9 @@ func walk(name string, b []byte, set func(f *field) error) error {
 	}
 	return nil
 }
+
+// errFieldNumber is about a field number that protobuf does not allow; protowire finds only the other invalid ones.
+var errFieldNumber = errors.New("field number out of range")
 
 // decodeError says which message could not be read.
 func decodeError(name string, err error) error { return fmt.Errorf("decode %s: %w", name, err) }
