@@ -172,17 +172,8 @@ func (s *Store) planned(c *compaction) {
 	c.stage = removing
 	if c.wantsHash {
 		c.stage = hashing
-		c.hash = newHashTask(c, s.keepsAny(c.rev))
+		c.hash = newHashTask(c)
 	}
-}
-
-// keepsAny tells whether the pruned index has any version up to rev.
-func (s *Store) keepsAny(rev int64) (some bool) {
-	s.tree.Ascend(ordtree.All, nil, func(_ []byte, it *item) bool {
-		some = it.upTo(rev) > 0
-		return !some
-	})
-	return some
 }
 
 func (s *Store) removeStep(c *compaction, budget int) (used int) {

@@ -24,11 +24,11 @@ const hashesMost = 10
 // hasher computes a Hash: CRC-32C over the bucket's name and then, of every
 // record that counts, store key and value. Records are fed in ascending order.
 //
-// Below the compacted revision only what a compaction at the hashed revision
-// would keep counts, or, if that would keep nothing at all, what the compaction
+// Up to the compacted revision only puts count that a compaction at the hashed
+// revision would keep, or, if no key is live there, those that the compaction
 // at the compacted revision keeps. So members agree however far their removals
-// are. Tombstones exactly at the compacted revision, which some versions of
-// etcd remove, do not count.
+// are, and with versions of etcd that remove tombstones at the compacted
+// revision.
 type hasher struct {
 	sum       uint32
 	compacted int64
@@ -46,10 +46,8 @@ func newHasher(compacted int64, keep func(schema.Rev) bool) *hasher {
 }
 
 func (h *hasher) add(rev schema.Rev, tombstone bool, record []byte) {
-	if rev.Main <= h.compacted {
-		if !h.keep(rev) || tombstone && rev.Main == h.compacted {
-			return
-		}
+	if rev.Main <= h.compacted && !h.keep(rev) {
+		return
 	}
 	h.sum = crc32.Update(h.sum, h.table, schema.AppendRev(h.key[:0], rev, tombstone))
 	h.sum = crc32.Update(h.sum, h.table, record)

@@ -18,8 +18,10 @@ type HashTask struct {
 	done   bool
 }
 
-func newHashTask(c *compaction, keepsAny bool) *HashTask {
-	keep := func(rev schema.Rev) bool { return !keepsAny || !c.drops.has(rev) }
+func newHashTask(c *compaction) *HashTask {
+	// What the previous compaction left are the puts that this one keeps, and
+	// otherwise what it drops, tombstones included.
+	keep := func(rev schema.Rev) bool { return !c.drops.has(rev) }
 	return &HashTask{
 		scan:   scan{open: c.scan.open, to: c.rev},
 		hasher: newHasher(c.prev, keep),

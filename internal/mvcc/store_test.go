@@ -68,13 +68,14 @@ func TestRestoreLeftovers(t *testing.T) {
 		put(s, "a", fmt.Sprint(i), 0)
 	}
 	put(s, "b", "1", 0)
-	m.meta[schema.MetaScheduledCompact] = compactRev(6)
-	m.meta[schema.MetaFinishedCompact] = compactRev(6)
+	m.meta[schema.MetaScheduledCompact] = compactRev(7)
+	m.meta[schema.MetaFinishedCompact] = compactRev(7)
 	again := restore(t, m, m.options())
-	compact(t, again, 7)
+	put(again, "c", "1", 0)
+	compact(t, again, 8)
 	again.check(m)
-	if len(m.records) != 2 {
-		t.Fatalf("%d records left, want 2", len(m.records))
+	if len(m.records) != 3 {
+		t.Fatalf("%d records left, want 3", len(m.records))
 	}
 }
 
