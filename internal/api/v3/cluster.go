@@ -1,0 +1,38 @@
+package v3
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/service"
+)
+
+// clusterServer answers what a client needs to know of the members.
+type clusterServer struct {
+	pb.UnimplementedClusterServer
+	svc *service.Service
+}
+
+// MemberList lists the members by id. The revision of its header is 0.
+func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	members, err := s.svc.Members(ctx, r.Linearizable)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.MemberListResponse{Header: s.header(), Members: toMembers(members)}, nil
+}
+
+func (s *clusterServer) header() *pb.ResponseHeader {
+	h := s.svc.Header()
+	return &pb.ResponseHeader{ClusterId: h.ClusterID, MemberId: h.MemberID, RaftTerm: h.RaftTerm}
+}
+
+func toMembers(members []schema.Member) []*pb.Member {
+	out := make([]*pb.Member, len(members))
+	for i, m := range members {
+		out[i] = &pb.Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner}
+	}
+	return out
+}

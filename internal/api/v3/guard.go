@@ -1,0 +1,90 @@
+package v3
+
+import (
+	"context"
+	"errors"
+	"io"
+	"unicode/utf8"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/service"
+)
+
+// Keys of request metadata that change what a call does.
+const (
+	metaHasLeader  = "hasleader"
+	metaAPIVersion = "client-api-version"
+)
+
+// guard is what every call passes before its handler: the client's API version is counted, and a call that asks for a leader is refused
+// without one.
+type guard struct {
+	svc     *service.Service
+	observe func(kind, clientVersion string)
+}
+
+func (g *guard) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	needsLeader, err := g.admit(ctx, "unary")
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	if needsLeader && !g.svc.HasLeader() {
+		return nil, toStatus(kverr.NoLeader)
+	}
+	return handler(ctx, req)
+}
+
+func (g *guard) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	needsLeader, err := g.admit(stream.Context(), "stream")
+	if err != nil {
+		return toStatus(err)
+	}
+	if !needsLeader {
+		return handler(srv, stream)
+	}
+	if !g.svc.HasLeader() {
+		return toStatus(kverr.NoLeader)
+	}
+	ctx, cancel := g.svc.WithLeader(stream.Context())
+	defer cancel()
+	err = handler(srv, &streamWithContext{stream, ctx})
+	if errors.Is(context.Cause(ctx), kverr.NoLeader) {
+		return toStatus(kverr.NoLeader)
+	}
+	return err
+}
+
+// admit checks the metadata and reports whether the call asks for a leader.
+func (g *guard) admit(ctx context.Context, kind string) (needsLeader bool, err error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	version := "unknown"
+	if v := md.Get(metaAPIVersion); len(v) > 0 {
+		if version = v[0]; !utf8.ValidString(version) {
+			return false, kverr.InvalidClientAPIVersion
+		}
+	}
+	if g.observe != nil {
+		g.observe(kind, version)
+	}
+	v := md.Get(metaHasLeader)
+	return len(v) > 0 && v[0] == "true", nil
+}
+
+// streamWithContext is a stream whose context ends earlier than the call's.
+type streamWithContext struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *streamWithContext) Context() context.Context { return s.ctx }
+
+// endOfStream turns the end of a client's requests into the end of the call.
+func endOfStream(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,162 @@
+// Package v3 is the gRPC edge: it registers the services of the v3 API and turns calls into calls of package service.
+//
+// Calls that clients make often (KV, Lease, the answers of Watch) travel as bytes in both directions; the rest uses the generated messages.
+package v3
+
+import (
+	"context"
+	"math"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/quoin-kv/quoin/internal/service"
+)
+
+// Limits bounds what a client connection may do. Bytes and durations; MaxRequestBytes is the largest message received.
+type Limits struct {
+	MaxRequestBytes   int
+	MaxStreams        uint32
+	KeepAliveMinTime  time.Duration // a client that pings more often is cut off
+	KeepAliveInterval time.Duration // idle time before we ping, 0 for never
+	KeepAliveTimeout  time.Duration
+}
+
+// Options are the interceptors and server options that an assembly adds, for metrics and the like.
+type Options struct {
+	Limits  Limits
+	Unary   []grpc.UnaryServerInterceptor
+	Stream  []grpc.StreamServerInterceptor
+	Options []grpc.ServerOption
+	// Observe counts a call by its kind ("unary", "stream") and the API version that its client says it speaks; may be nil.
+	Observe func(kind, clientVersion string)
+}
+
+// NewServer returns a gRPC server with every service of the client port registered. The caller serves listeners with it and stops it.
+func NewServer(svc *service.Service, opts Options) *grpc.Server {
+	guard := &guard{svc: svc, observe: opts.Observe}
+	server := grpc.NewServer(append([]grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.WaitForHandlers(true),
+		grpc.MaxRecvMsgSize(opts.Limits.MaxRequestBytes),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(opts.Limits.MaxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.Limits.KeepAliveMinTime}),
+		grpc.KeepaliveParams(opts.Limits.params()),
+		grpc.ChainUnaryInterceptor(append(opts.Unary, guard.unary)...),
+		grpc.ChainStreamInterceptor(append(opts.Stream, guard.stream)...),
+	}, opts.Options...)...)
+	register(server, svc)
+	return server
+}
+
+// params is the server side of keep-alive; an interval or timeout of zero means the library's default, so never is said as infinity.
+func (l Limits) params() keepalive.ServerParameters {
+	p := keepalive.ServerParameters{Time: l.KeepAliveInterval, Timeout: l.KeepAliveTimeout}
+	if p.Time == 0 {
+		p.Time = time.Duration(math.MaxInt64)
+	}
+	return p
+}
+
+func register(server *grpc.Server, svc *service.Service) {
+	server.RegisterService(bytesDesc(&pb.KV_ServiceDesc, kvUnary(svc), kvStreams(svc)), svc)
+	server.RegisterService(bytesDesc(&pb.Lease_ServiceDesc, leaseUnary(svc), leaseStreams(svc)), svc)
+	server.RegisterService(bytesDesc(&pb.Watch_ServiceDesc, nil, watchStreams(svc)), svc)
+	pb.RegisterMaintenanceServer(server, &maintenanceServer{svc: svc})
+	pb.RegisterClusterServer(server, &clusterServer{svc: svc})
+	healthpb.RegisterHealthServer(server, health.NewServer())
+}
+
+// bytesCall is a unary call on wire bytes. The reply belongs to the caller.
+type bytesCall func(ctx context.Context, request []byte) (reply []byte, err error)
+
+// bytesDesc is a generated service description with handlers that work on frames. Every method of the service must have its handler.
+func bytesDesc(generated *grpc.ServiceDesc, unary map[string]bytesCall, streams map[string]grpc.StreamHandler) *grpc.ServiceDesc {
+	desc := &grpc.ServiceDesc{ServiceName: generated.ServiceName, HandlerType: (*any)(nil), Metadata: generated.Metadata}
+	for _, m := range generated.Methods {
+		call, ok := unary[m.MethodName]
+		if !ok {
+			panic("v3: no handler for " + generated.ServiceName + "/" + m.MethodName)
+		}
+		name := "/" + generated.ServiceName + "/" + m.MethodName
+		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: m.MethodName, Handler: bytesHandler(name, call)})
+	}
+	for _, s := range generated.Streams {
+		handler, ok := streams[s.StreamName]
+		if !ok {
+			panic("v3: no handler for " + generated.ServiceName + "/" + s.StreamName)
+		}
+		s.Handler = handler
+		desc.Streams = append(desc.Streams, s)
+	}
+	return desc
+}
+
+// bytesHandler is what the generated code of a unary method would be, on frames.
+func bytesHandler(method string, call bytesCall) grpc.MethodHandler {
+	handle := func(ctx context.Context, request any) (any, error) {
+		reply, err := call(ctx, request.(*frame).bytes)
+		if err != nil {
+			return nil, toStatus(err)
+		}
+		return &frame{reply}, nil
+	}
+	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		in := new(frame)
+		if err := decode(in); err != nil {
+			return nil, err
+		}
+		if intercept == nil {
+			return handle(ctx, in)
+		}
+		return intercept(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: method}, handle)
+	}
+}
+
+func kvUnary(svc *service.Service) map[string]bytesCall {
+	return map[string]bytesCall{
+		"Range": svc.Range, "Put": svc.Put, "DeleteRange": svc.DeleteRange, "Txn": svc.Txn, "Compact": svc.Compact,
+	}
+}
+
+func kvStreams(svc *service.Service) map[string]grpc.StreamHandler {
+	return map[string]grpc.StreamHandler{"RangeStream": func(_ any, stream grpc.ServerStream) error {
+		in := new(frame)
+		if err := stream.RecvMsg(in); err != nil {
+			return err
+		}
+		return toStatus(svc.RangeStream(stream.Context(), in.bytes, func(chunk []byte) error {
+			return stream.SendMsg(&frame{chunk})
+		}))
+	}}
+}
+
+func leaseUnary(svc *service.Service) map[string]bytesCall {
+	return map[string]bytesCall{
+		"LeaseGrant": svc.LeaseGrant, "LeaseRevoke": svc.LeaseRevoke, "LeaseTimeToLive": svc.LeaseTimeToLive, "LeaseLeases": svc.LeaseLeases,
+	}
+}
+
+// leaseStreams answers keep-alives in the order of the requests.
+func leaseStreams(svc *service.Service) map[string]grpc.StreamHandler {
+	return map[string]grpc.StreamHandler{"LeaseKeepAlive": func(_ any, stream grpc.ServerStream) error {
+		for {
+			in := new(frame)
+			if err := stream.RecvMsg(in); err != nil {
+				return endOfStream(err)
+			}
+			reply, err := svc.LeaseKeepAlive(stream.Context(), in.bytes)
+			if err != nil {
+				return toStatus(err)
+			}
+			if err := stream.SendMsg(&frame{reply}); err != nil {
+				return err
+			}
+		}
+	}}
+}

@@ -1,0 +1,91 @@
+package v3
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/service"
+	"github.com/quoin-kv/quoin/internal/watch"
+)
+
+// watchStreams serves watch calls with two goroutines each: this one sends what the stream yields, the other takes the client's requests.
+func watchStreams(svc *service.Service) map[string]grpc.StreamHandler {
+	return map[string]grpc.StreamHandler{"Watch": func(_ any, stream grpc.ServerStream) error {
+		ctx, cancel := context.WithCancelCause(stream.Context())
+		defer cancel(nil)
+		w := svc.Watch()
+		defer w.Close()
+		received := make(chan struct{})
+		go func() {
+			defer close(received)
+			if err := receiveWatchRequests(stream, w); err != nil {
+				cancel(err)
+			}
+		}()
+		err := sendWatchResponses(ctx, stream, w)
+		if stream.Context().Err() != nil {
+			<-received // only a call that is over ends the receiver; grpc ends it once the handler returns
+			return toStatus(kverr.WatchCanceled)
+		}
+		return err
+	}}
+}
+
+// receiveWatchRequests feeds the client's requests to w until the client stops sending. The end of its requests is not the end of the call.
+func receiveWatchRequests(stream grpc.ServerStream, w *service.WatchStream) error {
+	for {
+		var r pb.WatchRequest
+		if err := stream.RecvMsg(&r); err != nil {
+			return endOfStream(err)
+		}
+		if err := handleWatchRequest(stream.Context(), &r, w); err != nil {
+			return err
+		}
+	}
+}
+
+func handleWatchRequest(ctx context.Context, r *pb.WatchRequest, w *service.WatchStream) error {
+	switch u := r.RequestUnion.(type) {
+	case *pb.WatchRequest_CreateRequest:
+		return w.Create(ctx, createRequest(u.CreateRequest))
+	case *pb.WatchRequest_CancelRequest:
+		return w.Cancel(ctx, u.CancelRequest.GetWatchId())
+	case *pb.WatchRequest_ProgressRequest:
+		w.Progress()
+	}
+	return nil
+}
+
+func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *service.WatchStream) error {
+	for {
+		bytes, err := w.Next(ctx)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return toStatus(err)
+		}
+		if err := stream.SendMsg(&frame{bytes}); err != nil {
+			return err
+		}
+	}
+}
+
+func createRequest(r *pb.WatchCreateRequest) watch.CreateRequest {
+	out := watch.CreateRequest{
+		Key: r.GetKey(), RangeEnd: r.GetRangeEnd(), StartRevision: r.GetStartRevision(), WatchID: r.GetWatchId(),
+		PrevKV: r.GetPrevKv(), Fragment: r.GetFragment(), ProgressNotify: r.GetProgressNotify(),
+	}
+	for _, f := range r.GetFilters() {
+		switch f {
+		case pb.WatchCreateRequest_NOPUT:
+			out.NoPut = true
+		case pb.WatchCreateRequest_NODELETE:
+			out.NoDelete = true
+		}
+	}
+	return out
+}

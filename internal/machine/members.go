@@ -1,0 +1,61 @@
+package machine
+
+import (
+	"cmp"
+
+	"github.com/quoin-kv/quoin/internal/membership"
+	"github.com/quoin-kv/quoin/internal/request"
+	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// minStorageVersion is the first cluster version whose members note the version of the storage in it.
+var minStorageVersion = membership.Version{Major: 3, Minor: 6}
+
+// ApplyConfChange applies a committed change of the configuration. If it breaks a rule it is refused, with nothing changed: raft then
+// takes it as a change of node 0, which does nothing.
+func (m *Machine) ApplyConfChange(cc wire.ConfChange) error {
+	change, err := m.members.Apply(cc, m.cfg.MaxLearners)
+	if err != nil {
+		return err
+	}
+	for _, w := range change.Writes {
+		m.write(w)
+	}
+	return nil
+}
+
+func (m *Machine) write(w membership.Write) {
+	if w.Value == nil {
+		m.storage.Delete(w.Bucket, w.Key)
+		return
+	}
+	m.storage.Put(w.Bucket, w.Key, w.Value)
+}
+
+// setClusterVersion notes the version that all members speak, and that of the storage, which follows it.
+func (a *apply) setClusterVersion(version string) {
+	write, err := a.members.SetVersion(version)
+	if a.out.Err = err; err != nil {
+		return
+	}
+	a.write(write)
+	if v, err := membership.ParseVersion(version); err == nil && !v.Less(minStorageVersion) {
+		a.storageVersion = version
+		a.storage.Put(schema.Meta, []byte(schema.MetaStorageVersion), []byte(version))
+	}
+	a.replyEmpty()
+}
+
+// setAttributes notes what a member tells of itself. A member that is gone tells nothing any more.
+func (a *apply) setAttributes(r *request.MemberAttrSet) {
+	attrs := cmp.Or(r.Attributes, &request.MemberAttributes{})
+	if write, ok := a.members.SetAttributes(r.MemberID, attrs.Name, attrs.ClientURLs); ok {
+		a.write(write)
+	}
+	a.replyEmpty()
+}
+
+func (a *apply) replyEmpty() {
+	a.reply(func(h request.ResponseHeader) []byte { return request.AppendHeaderResponse(nil, h) })
+}

@@ -1,0 +1,311 @@
+// Package node is the running half of a member: it gives package replica its goroutines, its clock and its disks, and lets callers
+// wait for results.
+//
+// Four goroutines, each owning what it touches: the loop (consensus), the log writer (write-ahead log), the applier (machine and the
+// pending layers) and the flusher (database file). They hand each other batches through mailboxes: whoever is busy finds everything that
+// came meanwhile as one batch, which is all there is to group commit. Nothing waits for the database file, and the loop waits for nothing.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/backend"
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/wal"
+	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// Config is what a node runs on. The node takes over Log and Backend and closes them.
+type Config struct {
+	Logger    *slog.Logger
+	Consensus *replica.Consensus
+	Applier   *replica.Applier
+	Log       *wal.Log
+	Backend   *backend.Backend
+	Send      func([]wire.Message) // to other members; must not block
+
+	Tick            time.Duration // one tick of the core
+	FlushInterval   time.Duration // longest time that applied data stays out of the database file
+	CompactionBatch int           // revisions visited in one step of a compaction
+	CompactionPause time.Duration // between two steps
+	SlowApply       time.Duration // an apply that takes longer is logged
+	KeepSegments    int           // log segments kept besides the needed ones; 0 keeps all
+	MaxPending      int           // proposals that may wait at once; more are refused
+	MaxBacklog      uint64        // committed entries not yet applied above which proposals are refused
+	Durable         uint64        // index of the last entry that Log holds
+
+	Observer Observer
+	Metrics  Metrics
+}
+
+// Observer is told what was applied, on the applier's goroutine, after the new view is published and before anybody gets an answer.
+// It must not block.
+type Observer interface {
+	Applied(*replica.Batch)
+}
+
+// Metrics receives measurements; every field may be nil.
+type Metrics struct {
+	Apply          func(time.Duration, *replica.Batch)
+	SlowApply      func()
+	ProposalFailed func()
+	LeaderChanged  func()
+	SlowRead       func()
+	ReadFailed     func()
+}
+
+// Node is a running member.
+//
+// Invariants:
+//  1. An answer to a proposal is sent after its entry is durable on a quorum, applied here, and visible in the published view.
+//  2. The flusher writes no batch whose entries the log does not hold durably.
+//  3. After a failure of log or backend nothing is answered but the error.
+type Node struct {
+	cfg     Config
+	waiters *waiters
+	rounds  rounds // loop only
+
+	wake      chan struct{} // the loop's
+	proposals *mailbox[proposal]
+	reads     *mailbox[*readWaiter]
+	messages  *mailbox[wire.Message]
+	events    *mailbox[event]
+	writes    *mailbox[replica.Output]
+	entries   *mailbox[wire.Entry]
+	flushes   chan chan error
+	compact   chan struct{}   // capacity 1: a compaction has begun
+	compacted []chan struct{} // closed when no compaction is left to do; guarded by applyMu
+
+	view    atomic.Pointer[mvcc.View]
+	status  atomic.Pointer[raft.Status]
+	applied atomic.Uint64
+	durable atomic.Uint64
+	applyMu sync.Mutex // held while the applier changes the machine, and by Inspect
+
+	ctx  context.Context // ends when the node stops
+	stop context.CancelCauseFunc
+	wg   sync.WaitGroup
+}
+
+// Status is the state of consensus as the loop last saw it, and how far the machine is.
+type Status struct {
+	raft.Status
+	Applied uint64
+}
+
+// Start runs a node until Stop or a failure.
+func Start(cfg Config) *Node {
+	wake := make(chan struct{}, 1)
+	n := &Node{
+		cfg: cfg, waiters: newWaiters(), wake: wake,
+		proposals: newMailbox[proposal](wake),
+		reads:     newMailbox[*readWaiter](wake),
+		messages:  newMailbox[wire.Message](wake),
+		events:    newMailbox[event](wake),
+		writes:    newMailbox[replica.Output](make(chan struct{}, 1)),
+		entries:   newMailbox[wire.Entry](make(chan struct{}, 1)),
+		flushes:   make(chan chan error),
+		compact:   make(chan struct{}, 1),
+	}
+	n.ctx, n.stop = context.WithCancelCause(context.Background())
+	n.durable.Store(cfg.Durable)
+	n.applied.Store(cfg.Applier.Applied().Index)
+	n.view.Store(cfg.Applier.View())
+	status := cfg.Consensus.Status()
+	n.status.Store(&status)
+	if cfg.Applier.Machine().Compacting() {
+		poke(n.compact)
+	}
+	for _, run := range []func(){n.runLoop, n.runLog, n.runApplier, n.runFlusher} {
+		n.wg.Go(run)
+	}
+	return n
+}
+
+// errStopped is the cause of an ordinary stop.
+var errStopped = errors.New("node: stopped")
+
+// fail stops the node because of err. The first cause wins.
+func (n *Node) fail(err error) {
+	if err != nil && n.ctx.Err() == nil {
+		n.cfg.Logger.Error("member fails", "error", err)
+		n.stop(err)
+	}
+}
+
+// Done is closed when the node stops, by Stop or by a failure.
+func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
+
+// Err is why the node failed: nil while it runs and after an ordinary stop.
+func (n *Node) Err() error {
+	if err := context.Cause(n.ctx); !errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
+}
+
+// Stop ends the node: nothing new is accepted, what is applied is flushed, files are closed. Its error is Err or what closing met.
+func (n *Node) Stop() error {
+	n.stop(errStopped)
+	n.wg.Wait()
+	errs := []error{n.Err()}
+	if n.Err() == nil {
+		_, err := n.cfg.Backend.Flush(n.durable.Load())
+		errs = append(errs, err)
+	}
+	if v := n.view.Swap(nil); v != nil {
+		v.Release()
+	}
+	errs = append(errs, n.cfg.Log.Close(), n.cfg.Backend.Close())
+	return errors.Join(errs...)
+}
+
+// View returns the published view; the caller releases it. It fails once the node has stopped.
+func (n *Node) View() (*mvcc.View, error) {
+	for {
+		v := n.view.Load()
+		if v == nil {
+			return nil, kverr.Stopped
+		}
+		if v.Retain() {
+			return v, nil
+		}
+	}
+}
+
+// Status returns the last seen state.
+func (n *Node) Status() Status {
+	return Status{Status: *n.status.Load(), Applied: n.applied.Load()}
+}
+
+// Pending is the number of proposals that wait for their answer.
+func (n *Node) Pending() int { return n.waiters.len() }
+
+// Step hands in a message of another member.
+func (n *Node) Step(m wire.Message) { n.messages.put(m) }
+
+// Campaign starts an election at once.
+func (n *Node) Campaign() { n.events.put(event{campaign: true}) }
+
+// Inspect runs fn while the machine stands still between two batches. fn must be short: the applier waits for it.
+func (n *Node) Inspect(fn func(*machine.Machine)) {
+	n.applyMu.Lock()
+	defer n.applyMu.Unlock()
+	fn(n.cfg.Applier.Machine())
+}
+
+// proposal is an entry on its way to the core.
+type proposal struct {
+	id   uint64
+	data []byte
+}
+
+// Propose replicates data and returns the machine's encoded reply. id must be unique on this member and be the request id within data.
+//
+// Errors: the machine's own; kverr.TooManyRequests if the member is behind; kverr.Stopped. If ctx ends first the outcome is unknown: the
+// error is ctx.Err() if the entry was never accepted by a leader, and else kverr.Timeout (or kverr.Canceled).
+func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
+	if st := n.status.Load(); st.Commit > n.applied.Load()+n.cfg.MaxBacklog {
+		return nil, kverr.TooManyRequests
+	}
+	w, ok := n.waiters.add(id, n.cfg.MaxPending)
+	if !ok {
+		return nil, kverr.TooManyRequests
+	}
+	n.proposals.put(proposal{id, data})
+	select {
+	case <-w.done:
+		return w.reply, w.err
+	case <-ctx.Done():
+	case <-n.ctx.Done():
+	}
+	forgotten, accepted := n.waiters.abandon(id)
+	if !forgotten {
+		<-w.done
+		return w.reply, w.err
+	}
+	if n.cfg.Metrics.ProposalFailed != nil {
+		n.cfg.Metrics.ProposalFailed()
+	}
+	return nil, n.proposalError(ctx, accepted)
+}
+
+// proposalError says why a proposal got no answer.
+func (n *Node) proposalError(ctx context.Context, accepted bool) error {
+	switch {
+	case n.ctx.Err() != nil:
+		return kverr.Stopped
+	case !accepted:
+		return ctx.Err()
+	case errors.Is(ctx.Err(), context.Canceled):
+		return kverr.Canceled
+	default:
+		return kverr.Timeout
+	}
+}
+
+// WaitApplied blocks until the machine has applied index.
+func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	if n.applied.Load() >= index {
+		return nil
+	}
+	w := &readWaiter{done: make(chan error, 1), index: index}
+	n.reads.put(w)
+	return n.awaitRead(ctx, w)
+}
+
+// WaitCompacted blocks until no compaction is left to do.
+func (n *Node) WaitCompacted(ctx context.Context) error {
+	n.applyMu.Lock()
+	if !n.cfg.Applier.Machine().Compacting() {
+		n.applyMu.Unlock()
+		return nil
+	}
+	done := make(chan struct{})
+	n.compacted = append(n.compacted, done)
+	n.applyMu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return kverr.Stopped
+	}
+}
+
+// Flush writes everything applied so far to the database file and waits for it.
+func (n *Node) Flush(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case n.flushes <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return kverr.Stopped
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-n.ctx.Done():
+		return kverr.Stopped
+	}
+}
+
+// failed wraps the error of one of the node's disks.
+func failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,187 @@
+// Package replica is the stepped half of a member: what turns events and I/O completions into I/O requests and replies, with no
+// goroutine, clock, file or socket of its own.
+//
+// It has two values, because two things may run at the same time. Consensus owns the raft core and knows how far log, machine and
+// database file have come. Applier owns the machine and applies what Consensus found committed. Package node runs each on a goroutine
+// of its own; a simulation runs both on one.
+package replica
+
+import (
+	"fmt"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/wal"
+	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// Consensus is the raft core with the bookkeeping around it: reads that wait for the machine to catch up, marks in the log, and
+// what the core may forget.
+//
+// Invariants:
+//  1. A read is answered only once the machine has applied its read index.
+//  2. A mark is never above the flushed index, the flushed index never above the applied one.
+//  3. The core forgets no entry above the flushed index, nor the last CatchupEntries applied ones.
+type Consensus struct {
+	core *raft.Core
+	opts ConsensusOptions
+
+	waiting []raft.ReadState // reads whose index is not applied yet, in order of their index
+	ready   []uint64         // reads to answer with the next Output
+	mark    *wal.Mark        // mark to write with the next Output
+
+	applied   uint64
+	flushed   uint64
+	marked    uint64
+	compacted uint64
+}
+
+// ConsensusOptions are the distances at which Consensus acts, in log entries.
+type ConsensusOptions struct {
+	MarkEvery      uint64 // applied entries between two marks in the log
+	CatchupEntries uint64 // applied entries that stay in memory for slow followers
+}
+
+// NewConsensus wraps a core whose machine has applied everything up to applied, of which marked is the last mark in the log.
+func NewConsensus(core *raft.Core, opts ConsensusOptions, applied, marked uint64) *Consensus {
+	c := &Consensus{core: core, opts: opts, applied: applied, flushed: applied, marked: marked, compacted: marked}
+	c.leadAlone()
+	return c
+}
+
+// leadAlone spares the only voter the wait for an election that nobody else could win.
+func (c *Consensus) leadAlone() {
+	st := c.core.Status()
+	if st.Lead == 0 && len(st.ConfState.Voters) == 1 && st.ConfState.Voters[0] == st.ID {
+		c.core.Campaign()
+	}
+}
+
+// Output is what has to happen now. Each part may run beside the others, except where Core's Effects say otherwise.
+type Output struct {
+	Seq       uint64         // to be handed to Persisted once Log is durable; 0 when there is nothing to write
+	Log       wal.Batch      // to be written
+	Send      []wire.Message // may leave at once
+	AfterSync []wire.Message // may leave once Seq is durable
+	Install   *wire.Snapshot
+	Apply     []wire.Entry // committed, in order
+	Answer    []uint64     // reads that may now be served from the machine
+	Refuse    []uint64     // reads that will not be answered: leadership was lost
+}
+
+// Writes reports whether there is anything for the log writer to do.
+func (o *Output) Writes() bool {
+	return len(o.Log.Entries) > 0 || !o.Log.HardState.IsZero() || o.Log.Mark != nil || o.Install != nil || len(o.AfterSync) > 0
+}
+
+// Tick tells the core that one tick of the clock has passed.
+func (c *Consensus) Tick() { c.core.Tick() }
+
+// Step hands the core a message from a peer.
+func (c *Consensus) Step(m wire.Message) error { return c.core.Step(m) }
+
+// Propose asks for entries with the given data, one each, to be appended together.
+func (c *Consensus) Propose(data ...[]byte) error { return c.core.Propose(data...) }
+
+// ProposeConfChange asks for a change of the configuration.
+func (c *Consensus) ProposeConfChange(cc wire.ConfChange) error { return c.core.ProposeConfChange(cc) }
+
+// ReadIndex starts a read; its id comes back in Answer or Refuse.
+func (c *Consensus) ReadIndex(id uint64) error { return c.core.ReadIndex(id) }
+
+// Campaign starts an election without waiting for the timeout.
+func (c *Consensus) Campaign() { c.core.Campaign() }
+
+// Lead is the leader of the term, 0 if none is known.
+func (c *Consensus) Lead() uint64 { return c.core.Lead() }
+
+// Status is the state of the core.
+func (c *Consensus) Status() raft.Status { return c.core.Status() }
+
+// Persisted tells that everything up to Output seq is durable.
+func (c *Consensus) Persisted(seq uint64) { c.core.Persisted(seq) }
+
+// Applied tells that the machine has applied everything up to index and which configuration changes were among it, in order.
+func (c *Consensus) Applied(index uint64, changes []wire.ConfChange) {
+	if index < c.applied {
+		panic(fmt.Sprintf("replica: applied index went back from %d to %d", c.applied, index))
+	}
+	for _, cc := range changes {
+		c.core.ApplyConfChange(cc)
+	}
+	c.core.Applied(index)
+	c.applied = index
+	if len(changes) > 0 {
+		c.leadAlone()
+	}
+	c.releaseReads()
+	c.forget()
+}
+
+// releaseReads answers the reads whose index is applied.
+func (c *Consensus) releaseReads() {
+	n := 0
+	for n < len(c.waiting) && c.waiting[n].Index <= c.applied {
+		c.ready = append(c.ready, c.waiting[n].ID)
+		n++
+	}
+	c.waiting = append(c.waiting[:0], c.waiting[n:]...)
+}
+
+// Flushed tells that the database file contains everything up to a. When enough came since the last mark, the next Output carries a
+// new one, from where a restart will read the log. state is the configuration as of a.
+func (c *Consensus) Flushed(a schema.Applied, state wire.ConfState) {
+	if a.Index > c.applied {
+		panic(fmt.Sprintf("replica: flushed index %d above applied %d", a.Index, c.applied))
+	}
+	c.flushed = max(c.flushed, a.Index)
+	if c.flushed >= c.marked+c.opts.MarkEvery {
+		c.mark = &wal.Mark{Index: a.Index, Term: a.Term, ConfState: &state}
+		c.marked = a.Index
+	}
+	c.forget()
+}
+
+// Marked is the index of the newest mark that was put into an Output.
+func (c *Consensus) Marked() uint64 { return c.marked }
+
+// forget lets the core drop entries that neither a restart nor a slow follower needs, in steps large enough to be cheap.
+func (c *Consensus) forget() {
+	limit := min(c.flushed, c.applied-min(c.applied, c.opts.CatchupEntries))
+	if limit > c.compacted+c.opts.CatchupEntries/8 {
+		c.core.Compact(limit)
+		c.compacted = limit
+	}
+}
+
+// Output collects what has to happen since the last call.
+func (c *Consensus) Output() Output {
+	e := c.core.Effects()
+	for _, r := range e.Reads {
+		c.park(r)
+	}
+	out := Output{
+		Seq:  e.Seq,
+		Log:  wal.Batch{Entries: e.Append, HardState: e.HardState, Sync: e.MustSync, Mark: c.mark},
+		Send: e.Messages, AfterSync: e.AfterSync,
+		Install: e.InstallSnapshot,
+		Apply:   e.Committed,
+		Answer:  c.ready,
+		Refuse:  e.Lost,
+	}
+	out.Log.Sync = out.Log.Sync || c.mark != nil
+	c.ready, c.mark = nil, nil
+	return out
+}
+
+// park answers a read at once if it can, else keeps it in order of its index.
+func (c *Consensus) park(r raft.ReadState) {
+	if r.Index <= c.applied {
+		c.ready = append(c.ready, r.ID)
+		return
+	}
+	c.waiting = append(c.waiting, r)
+	for i := len(c.waiting) - 1; i > 0 && c.waiting[i-1].Index > c.waiting[i].Index; i-- {
+		c.waiting[i-1], c.waiting[i] = c.waiting[i], c.waiting[i-1]
+	}
+}

@@ -1,0 +1,169 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/request"
+)
+
+// Range answers a RangeRequest.
+func (s *Service) Range(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.Range
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	defer func() { s.observe("Range", start, err) }()
+	view, err := s.read(ctx, !r.Serializable)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Release()
+	result, err := machine.Range(view, machine.Query(&r))
+	if s.cfg.Metrics.Range != nil {
+		s.cfg.Metrics.Range(time.Since(start), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return request.AppendRangeResponse(nil, s.headerAt(view.Rev()), &result), nil
+}
+
+// read returns a view to read from, linearizable if so asked. The caller releases it.
+func (s *Service) read(ctx context.Context, linearizable bool) (*mvcc.View, error) {
+	if linearizable {
+		if err := s.readIndex(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.node.View()
+}
+
+func (s *Service) headerAt(revision int64) request.ResponseHeader {
+	return request.ResponseHeader{ClusterID: s.cfg.ClusterID, MemberID: s.cfg.MemberID, Revision: revision, RaftTerm: s.node.Status().Term}
+}
+
+// observe counts a request.
+func (s *Service) observe(kind string, start time.Time, err error) {
+	if s.cfg.Metrics.Request != nil {
+		s.cfg.Metrics.Request(kind, time.Since(start), err)
+	}
+}
+
+// Put answers a PutRequest.
+func (s *Service) Put(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.Put
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	if err := s.checkQuota(r.QuotaCost()); err != nil {
+		return nil, err
+	}
+	defer func() { s.observe("Put", start, err) }()
+	return s.propose(ctx, request.FieldPut, raw)
+}
+
+// DeleteRange answers a DeleteRangeRequest.
+func (s *Service) DeleteRange(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.DeleteRange
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	defer func() { s.observe("DeleteRange", start, err) }()
+	return s.propose(ctx, request.FieldDeleteRange, raw)
+}
+
+// Txn answers a TxnRequest. One that only reads is not replicated.
+func (s *Service) Txn(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.Txn
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	if err := r.Validate(s.cfg.MaxTxnOps); err != nil {
+		return nil, err
+	}
+	if r.ReadOnly() {
+		defer func() { s.observe("ReadonlyTxn", start, err) }()
+		return s.readTxn(ctx, &r)
+	}
+	if r.HasPut() {
+		if err := s.checkQuota(r.QuotaCost()); err != nil {
+			return nil, err
+		}
+	}
+	defer func() { s.observe("Txn", start, err) }()
+	return s.propose(ctx, request.FieldTxn, raw)
+}
+
+func (s *Service) readTxn(ctx context.Context, r *request.Txn) ([]byte, error) {
+	view, err := s.read(ctx, !r.Serializable())
+	if err != nil {
+		return nil, err
+	}
+	defer view.Release()
+	result, err := machine.ReadTxn(view, r)
+	if err != nil {
+		return nil, err
+	}
+	return request.AppendTxnResponse(nil, s.headerAt(view.Rev()), &result), nil
+}
+
+// Compact answers a CompactionRequest. A physical one waits until this member has removed the data from its file.
+func (s *Service) Compact(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.Compaction
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	defer func() { s.observe("Compaction", start, err) }()
+	reply, err = s.propose(ctx, request.FieldCompaction, raw)
+	if err != nil || !r.Physical {
+		return reply, err
+	}
+	if err := s.node.WaitCompacted(ctx); err != nil {
+		return nil, err
+	}
+	return reply, s.node.Flush(ctx)
+}
+
+// Probe does a one-key read, for health checks.
+func (s *Service) Probe(ctx context.Context, linearizable bool) error {
+	view, err := s.read(ctx, linearizable)
+	if err != nil {
+		return err
+	}
+	defer view.Release()
+	_, err = view.Range(mvcc.Query{Key: []byte{0}, Limit: 1, KeysOnly: true})
+	return err
+}
+
+// KeySpace is the size and the revisions of the published view.
+type KeySpace struct {
+	Keys                int
+	Revision, Compacted int64
+}
+
+// KeySpace describes the published view; it is empty once the member has stopped.
+func (s *Service) KeySpace() KeySpace {
+	view, err := s.node.View()
+	if err != nil {
+		return KeySpace{}
+	}
+	defer view.Release()
+	return KeySpace{Keys: view.Keys(), Revision: view.Rev(), Compacted: view.CompactRev()}
+}

@@ -1,0 +1,286 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/lease"
+	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/request"
+)
+
+// leases is the leader's clock of leases: when each ends, and who waits for one that has ended to be gone.
+type leases struct {
+	mu struct {
+		sync.Mutex
+		deadlines *lease.Deadlines
+		gone      map[int64]chan struct{} // closed when the lease is revoked
+	}
+}
+
+func (l *leases) init() {
+	l.mu.deadlines = lease.NewDeadlines()
+	l.mu.gone = map[int64]chan struct{}{}
+}
+
+// Timing of the end of leases.
+const (
+	expiryInterval  = 250 * time.Millisecond // between two looks at the deadlines
+	expiryBatch     = 1000                   // leases taken in one look
+	expiryInFlight  = 128                    // revocations under way at once
+	maxChosenLeases = 16                     // ids tried for a lease whose client did not choose one
+)
+
+// LeaseGrant answers a LeaseGrantRequest. An id of 0 is replaced by one that no lease has.
+func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.LeaseGrant
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	if err := s.checkQuota(r.QuotaCost()); err != nil {
+		return nil, err
+	}
+	defer func() { s.observe("LeaseGrant", start, err) }()
+	if r.ID != 0 {
+		return s.propose(ctx, request.FieldLeaseGrant, raw)
+	}
+	for range maxChosenLeases {
+		r.ID = 1 + rand.Int64N(1<<63-1)
+		reply, err = s.propose(ctx, request.FieldLeaseGrant, r.Append(nil))
+		if !errors.Is(err, kverr.LeaseExist) {
+			break
+		}
+	}
+	return reply, err
+}
+
+// LeaseRevoke answers a LeaseRevokeRequest.
+func (s *Service) LeaseRevoke(ctx context.Context, raw []byte) (reply []byte, err error) {
+	start := time.Now()
+	var r request.LeaseRevoke
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	defer func() { s.observe("LeaseRevoke", start, err) }()
+	return s.propose(ctx, request.FieldLeaseRevoke, raw)
+}
+
+// LeaseKeepAlive answers one LeaseKeepAliveRequest. A lease that is gone gives a TTL of 0; one that has ended but is not gone yet is waited for.
+func (s *Service) LeaseKeepAlive(ctx context.Context, raw []byte) ([]byte, error) {
+	var r request.LeaseKeepAlive
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	defer cancel()
+	header := s.Header()
+	ttl, err := s.renew(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return request.AppendLeaseKeepAliveResponse(nil, header, request.LeaseTTL{ID: r.ID, TTL: ttl}), nil
+}
+
+// renew restarts the time of a lease and returns its full TTL in seconds, 0 if the lease is gone.
+func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
+	for {
+		if err := s.primary(ctx); err != nil {
+			return 0, err
+		}
+		ttl, gone := s.tryRenew(id)
+		if gone == nil {
+			if ttl > 0 {
+				s.observeLease(LeaseRenewed, ttl)
+			}
+			return ttl, nil
+		}
+		select {
+		case <-gone:
+			return 0, nil
+		case <-time.After(expiryInterval): // leadership may have moved, which gives the lease new time
+		case <-ctx.Done():
+			return 0, kverr.Timeout
+		}
+	}
+}
+
+// tryRenew renews a lease. If its time is over it returns a channel that is closed once it is gone; a lease that is gone has a TTL of 0.
+func (s *Service) tryRenew(id int64) (ttl int64, gone <-chan struct{}) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	ttl, ok := s.leases.mu.deadlines.Renew(id, s.now())
+	if ok || !s.leases.mu.deadlines.Has(id) {
+		return ttl, nil
+	}
+	c, ok := s.leases.mu.gone[id]
+	if !ok {
+		c = make(chan struct{})
+		s.leases.mu.gone[id] = c
+	}
+	return 0, c
+}
+
+// primary waits until this member may answer for leases: it leads and has applied what its predecessors committed.
+func (s *Service) primary(ctx context.Context) error {
+	if s.isPrimary() {
+		return nil
+	}
+	if err := s.node.ReadIndex(ctx); err != nil {
+		return kverr.NoLeader
+	}
+	if !s.isPrimary() {
+		return kverr.NoLeader
+	}
+	return nil
+}
+
+func (s *Service) isPrimary() bool {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	return s.leases.mu.deadlines.Leading() && s.IsLeader()
+}
+
+// LeaseTimeToLive answers a LeaseTimeToLiveRequest. An unknown lease has a TTL of -1.
+func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, error) {
+	var r request.LeaseTimeToLive
+	if err := r.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	defer cancel()
+	if err := s.primary(ctx); err != nil {
+		return nil, err
+	}
+	result := request.LeaseTimeToLiveResult{ID: r.ID, TTL: -1}
+	if left, granted, ok := s.remaining(r.ID); ok {
+		result.TTL, result.GrantedTTL = int64(left/time.Second), granted
+		if r.Keys {
+			s.node.Inspect(func(m *machine.Machine) { result.Keys = m.Leases().Keys(r.ID) })
+		}
+	}
+	return request.AppendLeaseTimeToLiveResponse(nil, s.Header(), &result), nil
+}
+
+func (s *Service) remaining(id int64) (left time.Duration, granted int64, ok bool) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	return s.leases.mu.deadlines.Remaining(id, s.now())
+}
+
+// LeaseLeases answers a LeaseLeasesRequest from this member's own state, the soonest to end first.
+func (s *Service) LeaseLeases(context.Context, []byte) ([]byte, error) {
+	s.leases.mu.Lock()
+	ids := s.leases.mu.deadlines.ByRemaining()
+	s.leases.mu.Unlock()
+	return request.AppendLeaseLeasesResponse(nil, s.Header(), ids), nil
+}
+
+// restore takes over the leases that a restart found. Until this member leads they have no deadline.
+func (s *Service) restoreLeases(book *lease.Book) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	for _, l := range book.Leases() {
+		s.leases.mu.deadlines.Grant(l.ID, l.TTL, s.now())
+		s.leases.mu.deadlines.Checkpoint(l.ID, l.RemainingTTL)
+	}
+}
+
+// leaseChanges follows what was applied.
+func (s *Service) leaseChanges(changes []machine.LeaseChange) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	for _, c := range changes {
+		switch {
+		case c.Checkpoint:
+			s.leases.mu.deadlines.Checkpoint(c.ID, c.Remaining)
+		case c.Revoked:
+			s.leases.end(c.ID)
+			s.observeLease(LeaseRevoked, 0)
+		default:
+			s.leases.mu.deadlines.Grant(c.ID, c.TTL, s.now())
+			s.observeLease(LeaseGranted, c.TTL)
+		}
+	}
+}
+
+// end forgets a lease and tells who waited for that; the caller holds the lock.
+func (l *leases) end(id int64) {
+	l.mu.deadlines.Revoke(id)
+	if gone, ok := l.mu.gone[id]; ok {
+		close(gone)
+		delete(l.mu.gone, id)
+	}
+}
+
+func (s *Service) observeLease(change LeaseChange, ttl int64) {
+	if s.cfg.Metrics.Lease != nil {
+		s.cfg.Metrics.Lease(change, ttl)
+	}
+}
+
+// termBegan gives every lease new time when this member begins to lead: the former leader may have renewed it without telling.
+func (s *Service) termBegan(term uint64) {
+	if st := s.node.Status(); st.Lead != s.cfg.MemberID || st.Term != term {
+		return
+	}
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	s.leases.mu.deadlines.Promote(s.now(), s.cfg.ElectionTimeout)
+}
+
+// runLeases proposes the end of leases whose time is over, many at a time.
+func (s *Service) runLeases() {
+	ticker := time.NewTicker(expiryInterval)
+	defer ticker.Stop()
+	free := make(chan struct{}, expiryInFlight)
+	var proposals sync.WaitGroup
+	defer proposals.Wait()
+	for {
+		select {
+		case <-ticker.C:
+		case <-s.ctx.Done():
+			return
+		}
+		for _, id := range s.expired() {
+			select {
+			case free <- struct{}{}:
+			case <-s.ctx.Done():
+				return
+			}
+			proposals.Go(func() {
+				s.expire(id)
+				<-free
+			})
+		}
+	}
+}
+
+// expired takes the leases whose time is over. A member that does not lead any more stops counting.
+func (s *Service) expired() []int64 {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	if !s.IsLeader() {
+		s.leases.mu.deadlines.Demote()
+		return nil
+	}
+	return s.leases.mu.deadlines.Expired(s.now(), expiryBatch, s.requestTimeout())
+}
+
+// expire proposes the end of one lease. If that fails the lease is found expired again later.
+func (s *Service) expire(id int64) {
+	raw := (&request.LeaseRevoke{ID: id}).Append(nil)
+	_, err := s.propose(s.ctx, request.FieldLeaseRevoke, raw)
+	switch {
+	case err == nil:
+		if s.cfg.Metrics.LeaseExpired != nil {
+			s.cfg.Metrics.LeaseExpired()
+		}
+	case !errors.Is(err, kverr.LeaseNotFound) && s.ctx.Err() == nil:
+		s.cfg.Logger.Warn("ending an expired lease failed", "lease", id, "error", err)
+	}
+}

@@ -1,0 +1,130 @@
+package service
+
+import (
+	"context"
+	"errors"
+
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/request"
+)
+
+// firstChunkKeys is the number of keys in the first chunk of a stream. From there on the number follows the size of the chunks.
+const firstChunkKeys = 10
+
+// What a stream cannot do.
+var (
+	errStreamSort   = &kverr.Error{Symbol: "StreamSort", Code: kverr.CodeUnimplemented, Text: "RangeStream does not support custom sort orders"}
+	errStreamFilter = &kverr.Error{Symbol: "StreamFilter", Code: kverr.CodeUnimplemented, Text: "RangeStream does not support revision filters"}
+)
+
+// RangeStream answers a RangeRequest in chunks, each handed to send in wire form. The chunks merged are what Range answers; header, count
+// and more come with the last one. Between two chunks no view is held, so a slow client costs nothing.
+func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk []byte) error) error {
+	var r request.Range
+	if err := r.Unmarshal(raw); err != nil {
+		return err
+	}
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	if err := streamable(&r); err != nil {
+		return err
+	}
+	view, err := s.read(ctx, !r.Serializable)
+	if err != nil {
+		return err
+	}
+	pager, err := view.Pager(machine.Query(&r))
+	if err != nil {
+		view.Release()
+		return err
+	}
+	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(&r, pager), keys: firstChunkKeys}
+	for {
+		chunk, last, err := chunks.next()
+		view.Release()
+		if err != nil {
+			return err
+		}
+		if err := send(chunk); err != nil || last {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if view, err = s.node.View(); err != nil {
+			return err
+		}
+		if err := pager.Move(view); err != nil {
+			view.Release()
+			return err
+		}
+	}
+}
+
+// streamable refuses what cannot be answered in key order.
+func streamable(r *request.Range) error {
+	switch {
+	case r.SortOrder != int32(mvcc.OrderNone) && (r.SortOrder != int32(mvcc.Ascending) || r.SortTarget != int32(mvcc.ByKey)):
+		return errStreamSort
+	case r.SortTarget != int32(mvcc.ByKey):
+		return errStreamSort
+	case r.MinModRevision|r.MaxModRevision|r.MinCreateRevision|r.MaxCreateRevision != 0:
+		return errStreamFilter
+	}
+	return nil
+}
+
+// toCome is the number of keys that the stream will carry.
+func toCome(r *request.Range, p *mvcc.Pager) int64 {
+	switch {
+	case r.CountOnly:
+		return 0
+	case r.Limit > 0:
+		return min(r.Limit, p.Count())
+	}
+	return p.Count()
+}
+
+// chunker cuts a stream into chunks.
+type chunker struct {
+	svc      *Service
+	pager    *mvcc.Pager
+	revision int64 // of the store when the stream began
+	left     int64 // keys not sent yet
+	keys     int   // budget of the next chunk
+}
+
+// next encodes the next chunk.
+func (c *chunker) next() (chunk []byte, last bool, err error) {
+	var result request.RangeResult
+	if c.left > 0 {
+		if result.KVs, err = c.pager.Next(int(min(int64(c.keys), c.left))); err != nil {
+			return nil, false, err
+		}
+		if len(result.KVs) == 0 {
+			return nil, false, errors.New("service: a range ended before its count was reached")
+		}
+	}
+	c.left -= int64(len(result.KVs))
+	if c.left > 0 {
+		chunk = request.AppendRangeChunk(nil, nil, &result)
+		c.adapt(len(chunk))
+		return chunk, false, nil
+	}
+	result.Count, result.More = c.pager.Count(), c.pager.More()
+	h := c.svc.headerAt(c.revision)
+	return request.AppendRangeChunk(nil, &h, &result), true, nil
+}
+
+// adapt doubles or halves the budget to keep chunks near the size of a request.
+func (c *chunker) adapt(chunkBytes int) {
+	switch target := c.svc.cfg.MaxRequestBytes; {
+	case chunkBytes < target/2:
+		c.keys *= 2
+	case chunkBytes > 2*target:
+		c.keys = max(1, c.keys/2)
+	}
+}

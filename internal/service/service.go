@@ -1,0 +1,179 @@
+// Package service is what each verb of the API means: it checks a request, proposes or reads, and answers; and it does what a member does
+// by itself: announce its attributes, expire leases, raise the alarm when space runs out.
+//
+// Calls that clients make often take a request and give a response in wire form, so that every edge can pass bytes through. Errors are
+// kverr errors, context errors, or environment failures; the edges translate them.
+package service
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/backend"
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/node"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/request"
+	"github.com/quoin-kv/quoin/internal/watch"
+)
+
+// Config is what a service is told. Durations are positive.
+type Config struct {
+	Logger         *slog.Logger
+	ClusterID      uint64
+	MemberID       uint64
+	Name           string   // this member's, to be announced
+	ClientURLs     []string // where clients reach it, to be announced
+	Version        string   // of the server, three numbers
+	ClusterVersion string   // the cluster version that this server speaks at most, three numbers
+
+	MaxRequestBytes  int           // largest replicated request
+	MaxTxnOps        int           // operations of a transaction
+	QuotaBytes       int64         // database size from which nothing that grows it is accepted; 0 or less for none
+	ElectionTimeout  time.Duration // also the extension that leases get from a new leader
+	MinLeaseTTL      int64         // seconds; the one that the machine raises shorter ones to
+	ProgressInterval time.Duration // between two progress messages of an idle watch
+	Metrics          Metrics
+}
+
+// Metrics receives measurements; every field may be nil.
+type Metrics struct {
+	Range        func(took time.Duration, err error)
+	Request      func(kind string, took time.Duration, err error)
+	Lease        func(change LeaseChange, ttl int64)
+	LeaseExpired func()
+}
+
+// LeaseChange is what happened to a lease.
+type LeaseChange int
+
+// What happens to leases.
+const (
+	LeaseGranted LeaseChange = iota
+	LeaseRenewed
+	LeaseRevoked
+)
+
+// Service is one member's service.
+//
+// Invariants:
+//  1. A linearizable read is answered from a view that shows everything committed in the cluster before the read began.
+//  2. Only a member that has just proved to be leader proposes the end of a lease.
+type Service struct {
+	cfg     Config
+	node    *node.Node
+	backend *backend.Backend
+	hub     *watch.Hub
+	ids     requestIDs
+	alarms  atomic.Pointer[[]machine.Alarm]
+	leases  leases
+
+	leaderless leaderless
+	noSpace    chan struct{} // capacity 1: the alarm is to be raised
+	start      time.Time     // origin of now
+	ctx        context.Context
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+}
+
+// New makes a service that knows the restored state of m. The member's node may be started with it as its observer; Bind must follow
+// before anything else is called.
+func New(cfg Config, m *machine.Machine) *Service {
+	s := &Service{cfg: cfg, start: time.Now(), ids: newRequestIDs(cfg.MemberID, time.Now()), noSpace: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.leases.init()
+	s.leaderless.init()
+	s.restoreLeases(m.Leases())
+	alarms := m.Alarms()
+	s.alarms.Store(&alarms)
+	s.hub = watch.New(watch.Config{History: history{s}, Rev: m.Rev()})
+	return s
+}
+
+// Bind gives the service its running member and starts what it does by itself.
+func (s *Service) Bind(n *node.Node, b *backend.Backend) {
+	s.node, s.backend = n, b
+	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runNoSpace} {
+		s.wg.Go(run)
+	}
+}
+
+// Close stops what the service does by itself and ends all watches. Calls under way end when the node stops.
+func (s *Service) Close() {
+	s.cancel()
+	s.hub.Close()
+	s.wg.Wait()
+}
+
+// Applied takes note of a batch, before its requests are answered (node.Observer).
+func (s *Service) Applied(b *replica.Batch) {
+	for i := range b.Outcomes {
+		o := &b.Outcomes[i]
+		if len(o.Leases) > 0 {
+			s.leaseChanges(o.Leases)
+		}
+		if o.Alarms != nil {
+			s.alarms.Store(&o.Alarms)
+		}
+	}
+	if b.NewTerm > 0 {
+		s.termBegan(b.NewTerm)
+	}
+	s.hub.Publish(b.View.Rev(), b.Events)
+}
+
+// now is the monotonic time in nanoseconds.
+func (s *Service) now() int64 { return int64(time.Since(s.start)) }
+
+// requestTimeout bounds what a member waits for the others.
+func (s *Service) requestTimeout() time.Duration { return 5*time.Second + 2*s.cfg.ElectionTimeout }
+
+// Header is the header of a response as of now.
+func (s *Service) Header() request.ResponseHeader {
+	h := request.ResponseHeader{ClusterID: s.cfg.ClusterID, MemberID: s.cfg.MemberID, RaftTerm: s.node.Status().Term}
+	if v, err := s.node.View(); err == nil {
+		h.Revision = v.Rev()
+		v.Release()
+	}
+	return h
+}
+
+// propose replicates a request that is encoded already and returns the encoded response.
+func (s *Service) propose(ctx context.Context, field request.Field, raw []byte) ([]byte, error) {
+	id := s.ids.next()
+	data := request.AppendInternal(nil, request.Header{ID: id}, field, raw)
+	if len(data) > s.cfg.MaxRequestBytes {
+		return nil, kverr.RequestTooLarge
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	defer cancel()
+	return s.node.Propose(ctx, id, data)
+}
+
+// readIndex waits until the published view is linearizable.
+func (s *Service) readIndex(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	defer cancel()
+	return s.node.ReadIndex(ctx)
+}
+
+// requestIDs makes ids for proposals, unique among members and, for a member, among its runs: two bytes of the member's id, five of the
+// time of its start in milliseconds, and a count that may flow over into the time.
+type requestIDs struct {
+	base  uint64
+	count *atomic.Uint64
+}
+
+func newRequestIDs(member uint64, start time.Time) requestIDs {
+	ms := uint64(start.UnixMilli()) & (1<<40 - 1)
+	return requestIDs{base: member<<48 | ms<<8, count: new(atomic.Uint64)}
+}
+
+func (r requestIDs) next() uint64 {
+	const low = 1<<48 - 1
+	return r.base&^uint64(low) | (r.base+r.count.Add(1))&low
+}
