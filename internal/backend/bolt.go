@@ -1,0 +1,266 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// fillPercent is how full bbolt leaves pages. Nearly everything is appended at
+// the end of the key bucket, where room in older pages would never be used.
+const fillPercent = 0.9
+
+// Open opens the storage file at cfg.Path, creating it with mode 0600 and all
+// buckets if needed, and removes what an interrupted rewrite has left beside
+// it. It returns an error that wraps ErrLocked if the file is in use, and a
+// *CorruptError if its structure is damaged.
+func Open(cfg Config) (*Backend, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s, err := openBoltStore(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("backend: open %s: %w", cfg.Path, err)
+	}
+	return newBackend(cfg, cfg.Path, s)
+}
+
+// boltFile is a bbolt handle that closes with its last user.
+type boltFile struct {
+	db   *bbolt.DB
+	refs atomic.Int64 // one per open snapshot, and one of the owner
+}
+
+func (f *boltFile) release() error {
+	if f.refs.Add(-1) > 0 {
+		return nil
+	}
+	return f.db.Close()
+}
+
+// boltStore is a store in a bbolt file.
+type boltStore struct {
+	cfg      *Config
+	file     *boltFile
+	mapBytes int64 // size of the mapping
+}
+
+func openBoltStore(cfg *Config) (*boltStore, error) {
+	if err := removeLeftovers(cfg.Path); err != nil {
+		return nil, err
+	}
+	size, err := checkFile(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	mapBytes := cfg.mapBytes(size)
+	file, err := openBoltFile(cfg, cfg.Path, mapBytes)
+	if err != nil {
+		return nil, err
+	}
+	s := &boltStore{cfg: cfg, file: file, mapBytes: mapBytes}
+	if err := createBuckets(file.db); err != nil {
+		return nil, closeAfter(err, s)
+	}
+	if size == 0 && !cfg.NoSync {
+		if err := syncDir(filepath.Dir(cfg.Path)); err != nil {
+			return nil, closeAfter(err, s)
+		}
+	}
+	return s, nil
+}
+
+// mapBytes is the size of the mapping for a file of fileBytes.
+func (c *Config) mapBytes(fileBytes int64) int64 {
+	return max(c.mapFloorBytes, c.QuotaBytes+c.QuotaBytes/10, 4*fileBytes)
+}
+
+// openBoltFile turns bbolt's panics over damaged pages into a *CorruptError.
+func openBoltFile(cfg *Config, path string, mapBytes int64) (_ *boltFile, err error) {
+	var file *os.File
+	defer func() {
+		if cause := recover(); cause != nil {
+			_ = file.Close() // gives up the lock; the panic is what matters
+			err = &CorruptError{Path: path, Cause: fmt.Errorf("%v", cause)}
+		}
+	}()
+	options := cfg.boltOptions(mapBytes)
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(name, flag, mode)
+		file = f
+		if cfg.onOpen != nil {
+			cfg.onOpen(f)
+		}
+		return f, err
+	}
+	db, err := bbolt.Open(path, 0o600, options)
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, ErrLocked
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, &CorruptError{Path: path, Cause: err}
+	case err != nil:
+		return nil, err
+	}
+	f := &boltFile{db: db}
+	f.refs.Store(1)
+	return f, nil
+}
+
+func (c *Config) boltOptions(mapBytes int64) *bbolt.Options {
+	freelist := bbolt.FreelistMapType
+	if c.FreelistType == "array" {
+		freelist = bbolt.FreelistArrayType
+	}
+	return &bbolt.Options{
+		Timeout:         c.LockTimeout,
+		NoFreelistSync:  true,
+		FreelistType:    freelist,
+		InitialMmapSize: int(mapBytes),
+		// Without this bbolt would extend the mapping, for which it waits until
+		// no read transaction is open: for ever.
+		MaxSize:    int(mapBytes) - 1,
+		NoSync:     c.NoSync,
+		NoGrowSync: c.NoSync,
+	}
+}
+
+func createBuckets(db *bbolt.DB) error {
+	missing := false
+	err := db.View(func(tx *bbolt.Tx) error {
+		for b := range schema.NumBuckets {
+			missing = missing || tx.Bucket([]byte(b.Name())) == nil
+		}
+		return nil
+	})
+	if err != nil || !missing {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
+		for b := range schema.NumBuckets {
+			if _, err := tx.CreateBucketIfNotExists([]byte(b.Name())); err != nil {
+				return fmt.Errorf("create bucket %s: %w", b, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *boltStore) commit(c *changes) (commitTimes, error) {
+	tx, err := s.file.db.Begin(true)
+	if err != nil {
+		return commitTimes{}, err
+	}
+	if err := applyChanges(tx, c); err != nil {
+		return commitTimes{}, errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		if errors.Is(err, berrors.ErrMaxSizeReached) {
+			return commitTimes{}, errFull
+		}
+		return commitTimes{}, err
+	}
+	stats := tx.Stats()
+	return commitTimes{stats.RebalanceTime, stats.SpillTime, stats.WriteTime}, nil
+}
+
+func applyChanges(tx *bbolt.Tx, c *changes) error {
+	keys := tx.Bucket([]byte(schema.Key.Name()))
+	keys.FillPercent = fillPercent
+	if err := c.eachRecord(keys.Put); err != nil {
+		return err
+	}
+	for _, key := range c.deletes {
+		if err := keys.Delete(key); err != nil {
+			return err
+		}
+	}
+	for i := range c.small {
+		if err := applyChange(tx, &c.small[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func applyChange(tx *bbolt.Tx, c *change) error {
+	b := tx.Bucket([]byte(c.bucket.Name()))
+	if c.remove {
+		return b.Delete(c.key)
+	}
+	return b.Put(c.key, c.value)
+}
+
+func (s *boltStore) freeBytes() int64 {
+	stats := s.file.db.Stats()
+	return int64(stats.FreePageN+stats.PendingPageN) * int64(s.file.db.Info().PageSize)
+}
+
+func (s *boltStore) grownMapping() int64 { return 2 * s.mapBytes }
+
+func (s *boltStore) close() error { return s.file.release() }
+
+// boltSnapshot is a read transaction that many goroutines share.
+type boltSnapshot struct {
+	file    *boltFile
+	tx      *bbolt.Tx
+	buckets [schema.NumBuckets]*bbolt.Bucket
+	refs    atomic.Int64
+}
+
+func (s *boltStore) snapshot() (snapshot, error) {
+	tx, err := s.file.db.Begin(false)
+	if err != nil {
+		return nil, err
+	}
+	s.file.refs.Add(1)
+	snap := &boltSnapshot{file: s.file, tx: tx}
+	snap.refs.Store(1)
+	for b := range schema.NumBuckets {
+		snap.buckets[b] = tx.Bucket([]byte(b.Name()))
+	}
+	return snap, nil
+}
+
+func (s *boltSnapshot) get(b schema.Bucket, key []byte) []byte { return s.buckets[b].Get(key) }
+
+func (s *boltSnapshot) cursor(b schema.Bucket) cursor { return boltCursor{s.buckets[b].Cursor()} }
+
+func (s *boltSnapshot) lastKey(b schema.Bucket) []byte {
+	k, _ := s.buckets[b].Cursor().Last()
+	return k
+}
+
+func (s *boltSnapshot) size() int64 { return s.tx.Size() }
+
+func (s *boltSnapshot) writeTo(w io.Writer) (int64, error) { return s.tx.WriteTo(w) }
+
+func (s *boltSnapshot) retain() { s.refs.Add(1) }
+
+func (s *boltSnapshot) release() {
+	switch n := s.refs.Add(-1); {
+	case n < 0:
+		panic(fmt.Sprintf("backend: expected a live snapshot, found %d references", n+1))
+	case n > 0:
+		return
+	}
+	// Neither can fail in a way that matters: nothing of a read transaction is
+	// left to be written, and if this is the last use of a file that was
+	// replaced or closed, everything in it was synced long ago.
+	_ = s.tx.Rollback()
+	_ = s.file.release()
+}
+
+type boltCursor struct{ c *bbolt.Cursor }
+
+func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
+func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }

@@ -1,0 +1,165 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// leftoverSuffix marks a rewrite in progress beside the file: db.tmp.*.
+const leftoverSuffix = ".tmp."
+
+// boltCopy is a bbolt file that is to replace another one.
+type boltCopy struct {
+	from *boltStore
+	to   *boltStore
+	path string // where it lies until it is published
+}
+
+func (s *boltStore) startCopy(mapMin int64) (storeCopy, error) {
+	needed, err := s.liveBytes()
+	if err != nil {
+		return nil, err
+	}
+	dir, base := filepath.Split(s.cfg.Path)
+	dir = filepath.Clean(dir)
+	if err := checkSpace(dir, needed); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, base+leftoverSuffix+"*")
+	if err != nil {
+		return nil, err
+	}
+	path := f.Name()
+	if err := f.Close(); err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	mapBytes := max(mapMin, s.cfg.mapBytes(needed))
+	file, err := openBoltFile(s.cfg, path, mapBytes)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return &boltCopy{from: s, to: &boltStore{cfg: s.cfg, file: file, mapBytes: mapBytes}, path: path}, nil
+}
+
+func (s *boltStore) liveBytes() (int64, error) {
+	snap, err := s.snapshot()
+	if err != nil {
+		return 0, err
+	}
+	defer snap.release()
+	return snap.size() - s.freeBytes(), nil
+}
+
+func checkSpace(dir string, needed int64) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	// Statfs numbers are as large as the file system says; divide, don't multiply.
+	if free := fs.Bavail; free < uint64(needed)/uint64(max(fs.Bsize, 1)) {
+		return fmt.Errorf("%s has %d free blocks of %d bytes for a copy of %d bytes: %w", dir, free, fs.Bsize, needed, syscall.ENOSPC)
+	}
+	return nil
+}
+
+func (c *boltCopy) write(puts []entry, deletes [][]byte) error {
+	return c.to.file.db.Update(func(tx *bbolt.Tx) error {
+		keys, err := tx.CreateBucketIfNotExists([]byte(schema.Key.Name()))
+		if err != nil {
+			return err
+		}
+		keys.FillPercent = fillPercent
+		for _, e := range puts {
+			if err := keys.Put(e.key, e.value); err != nil {
+				return err
+			}
+		}
+		for _, key := range deletes {
+			if err := keys.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *boltCopy) seal() error {
+	err := c.from.file.db.View(func(from *bbolt.Tx) error {
+		return c.to.file.db.Update(func(to *bbolt.Tx) error {
+			return from.ForEach(func(name []byte, b *bbolt.Bucket) error {
+				return copyBucket(to, name, b)
+			})
+		})
+	})
+	if err != nil || c.to.cfg.NoSync {
+		return err
+	}
+	return c.to.file.db.Sync()
+}
+
+// copyBucket copies any bucket but the key bucket, those that we do not know
+// included.
+func copyBucket(to *bbolt.Tx, name []byte, from *bbolt.Bucket) error {
+	b, err := to.CreateBucketIfNotExists(name)
+	if err != nil || string(name) == schema.Key.Name() {
+		return err
+	}
+	b.FillPercent = fillPercent
+	return from.ForEach(func(k, v []byte) error {
+		if v == nil {
+			return &CorruptError{Path: from.Tx().DB().Path(), Bucket: string(name), Key: cloneBytes(k), Cause: errors.New("unexpected nested bucket")}
+		}
+		return b.Put(k, v)
+	})
+}
+
+func (c *boltCopy) publish() (store, error) {
+	path := c.to.cfg.Path
+	if err := os.Rename(c.path, path); err != nil {
+		return nil, err
+	}
+	if c.to.cfg.NoSync {
+		return c.to, nil
+	}
+	return c.to, syncDir(filepath.Dir(path))
+}
+
+// discard has nobody to tell of its own failures; what it leaves behind is
+// removed by the next Open.
+func (c *boltCopy) discard() {
+	_ = c.to.close()
+	_ = os.Remove(c.path)
+}
+
+// removeLeftovers removes copies that were never published.
+func removeLeftovers(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	prefix := filepath.Base(path) + leftoverSuffix
+	for _, e := range entries {
+		if len(e.Name()) < len(prefix) || e.Name()[:len(prefix)] != prefix {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

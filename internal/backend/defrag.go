@@ -1,0 +1,221 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// How much a rewrite copies in one transaction.
+const (
+	rangeRecordsMax = 10_000
+	rangeBytesMax   = 8 << 20
+)
+
+// Defragment rewrites the file without its free pages. Flushes, the writer and
+// Readers go on; it runs in a goroutine of the caller's. progress, if not nil,
+// is told now and then how many of how many bytes are copied, before the last
+// step; the total is an estimate.
+//
+// On any error, ctx's included, the old file stays in place and in use; only an
+// error that wraps ErrPoisoned is more than that. If one is running already it
+// returns ErrDefragmenting.
+func (b *Backend) Defragment(ctx context.Context, progress func(copied, total int64)) error {
+	select {
+	case b.rewriting <- struct{}{}:
+	default:
+		return ErrDefragmenting
+	}
+	defer func() { <-b.rewriting }()
+	return b.rewrite(ctx, progress, 0)
+}
+
+// enlarge gives the file a larger mapping by rewriting it. The flusher calls it
+// between two attempts to flush, so it waits for a rewrite that is under way.
+func (b *Backend) enlarge() error {
+	b.rewriting <- struct{}{}
+	defer func() { <-b.rewriting }()
+	b.turn <- struct{}{}
+	mapMin := b.store.grownMapping()
+	<-b.turn
+	return b.rewrite(context.Background(), nil, mapMin)
+}
+
+// rewrite is one copy of the file on its way.
+type rewrite struct {
+	b        *Backend
+	target   storeCopy
+	lastKey  []byte // of the last record copied
+	copied   int64
+	total    int64
+	progress func(copied, total int64)
+}
+
+func (b *Backend) rewrite(ctx context.Context, progress func(copied, total int64), mapMin int64) error {
+	r, err := b.startRewrite(progress, mapMin)
+	if err != nil {
+		return fmt.Errorf("backend: rewrite %s: %w", b.path, err)
+	}
+	defer b.stopCopying()
+	if err := r.run(ctx); err != nil {
+		return fmt.Errorf("backend: rewrite %s: %w", b.path, err)
+	}
+	return nil
+}
+
+func (b *Backend) startRewrite(progress func(copied, total int64), mapMin int64) (*rewrite, error) {
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	if err := b.failure(); err != nil {
+		return nil, err
+	}
+	target, err := b.store.startCopy(mapMin)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.copying = true
+	return &rewrite{b: b, target: target, total: b.mu.sizes.InUseBytes, progress: progress}, nil
+}
+
+func (b *Backend) stopCopying() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.copying, b.mu.deleted = false, nil
+}
+
+func (r *rewrite) run(ctx context.Context) error {
+	if err := r.copyMost(ctx); err != nil {
+		r.target.discard()
+		return err
+	}
+	r.b.cfg.step("copied")
+	r.b.turn <- struct{}{}
+	defer func() { <-r.b.turn }()
+	return r.finish(ctx)
+}
+
+// copyMost copies ranges until one is not full: then only what was flushed
+// during the last range is left.
+func (r *rewrite) copyMost(ctx context.Context) error {
+	for {
+		more, err := r.copyRange(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// finish brings the copy up to date and exchanges the files. The turn is held,
+// so the original stands still, and no foreign code is called.
+func (r *rewrite) finish(ctx context.Context) error {
+	r.progress = nil
+	if err := r.complete(ctx); err != nil {
+		r.target.discard()
+		return err
+	}
+	r.b.cfg.step("sealed")
+	s, err := r.target.publish()
+	if s == nil {
+		r.target.discard()
+		return err
+	}
+	if err != nil {
+		// The new file is in place, but a power failure could bring the old one
+		// back. It must not miss what we would flush to the new one.
+		err = r.b.poison(err)
+	}
+	r.b.cfg.step("published")
+	return firstError(err, r.b.exchange(s))
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rewrite) complete(ctx context.Context) error {
+	if err := r.b.failure(); err != nil {
+		return err
+	}
+	if err := r.copyMost(ctx); err != nil {
+		return err
+	}
+	return r.target.seal()
+}
+
+// copyRange copies the next records in one transaction and removes from the
+// copy what was deleted meanwhile. It tells whether the range was full.
+//
+// The order matters: a deletion that is noted after this snapshot was taken is
+// applied after the snapshot's records have been copied, now or next time.
+func (r *rewrite) copyRange(ctx context.Context) (more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	snap := r.b.pinSnapshot()
+	defer snap.release()
+	entries, more := r.nextEntries(snap)
+	deletes := r.b.takeDeleted()
+	if len(entries) == 0 && len(deletes) == 0 {
+		return false, nil
+	}
+	if err := r.target.write(entries, deletes); err != nil {
+		return false, err
+	}
+	if r.progress != nil {
+		r.progress(r.copied, max(r.total, r.copied))
+	}
+	return more, nil
+}
+
+func (r *rewrite) nextEntries(snap snapshot) (entries []entry, more bool) {
+	bytesLeft := rangeBytesMax
+	c := snap.cursor(schema.Key)
+	k, v := c.seek(r.lastKey)
+	if r.lastKey != nil && bytes.Equal(k, r.lastKey) {
+		k, v = c.next()
+	}
+	for ; k != nil && bytesLeft > 0 && len(entries) < rangeRecordsMax; k, v = c.next() {
+		entries = append(entries, entry{k, v})
+		bytesLeft -= len(k) + len(v)
+	}
+	if len(entries) > 0 {
+		r.lastKey = cloneBytes(entries[len(entries)-1].key)
+	}
+	r.copied += int64(rangeBytesMax - bytesLeft)
+	return entries, k != nil
+}
+
+func (b *Backend) takeDeleted() [][]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	deleted := b.mu.deleted
+	b.mu.deleted = nil
+	return deleted
+}
+
+// exchange puts s in the place of the store. The old one goes when its last
+// Reader is released.
+func (b *Backend) exchange(s store) error {
+	snap, err := s.snapshot()
+	if err != nil {
+		return b.poison(closeAfter(err, s))
+	}
+	old := b.store
+	b.store = s
+	sizes := sizesOf(s, snap)
+	b.mu.Lock()
+	oldSnap := b.mu.snap
+	b.mu.snap, b.mu.sizes = snap, sizes
+	b.mu.Unlock()
+	oldSnap.release()
+	return old.close()
+}

@@ -1,0 +1,160 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// flushWork is the batches that one flush takes.
+type flushWork struct {
+	batches int
+	end     uint64 // ordinal after the last record
+	bytes   int64
+	applied schema.Applied // ConfState: the last one set by any of the batches
+	changes *changes
+}
+
+// Flush stores all batches whose applied index is at most durableIndex in one
+// transaction, and returns the position that the file has reached. It is called
+// by the flusher alone. With nothing to store it does nothing.
+//
+// An error that wraps ErrPoisoned is final. Any other error left the file as it
+// was, and Flush may be tried again.
+func (b *Backend) Flush(durableIndex uint64) (schema.Applied, error) {
+	for {
+		err := b.flushOnce(durableIndex)
+		if errors.Is(err, errFull) {
+			if err = b.enlarge(); err == nil {
+				continue
+			}
+		}
+		return b.Flushed(), err
+	}
+}
+
+func (b *Backend) flushOnce(durableIndex uint64) error {
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	if err := b.failure(); err != nil {
+		return err
+	}
+	began := time.Now()
+	work := b.takeWork(durableIndex)
+	if work.batches == 0 {
+		return nil
+	}
+	times, err := b.store.commit(work.changes)
+	if errors.Is(err, errFull) {
+		return err
+	}
+	if err != nil {
+		return b.poison(fmt.Errorf("flush to %s up to index %d: %w", b.path, work.applied.Index, err))
+	}
+	snap, err := b.store.snapshot()
+	if err != nil {
+		return b.poison(fmt.Errorf("snapshot of %s: %w", b.path, err))
+	}
+	b.finishFlush(work, snap)
+	b.report(work, times, time.Since(began))
+	return nil
+}
+
+// poison makes err final.
+func (b *Backend) poison(err error) error {
+	err = poisoned(err)
+	b.fail(err)
+	return err
+}
+
+// takeWork gathers the batches to flush. They stay pending until finishFlush.
+func (b *Backend) takeWork(durableIndex uint64) flushWork {
+	batches, pending, base := b.flushable(durableIndex)
+	if len(batches) == 0 {
+		return flushWork{}
+	}
+	last := batches[len(batches)-1]
+	work := flushWork{batches: len(batches), end: last.end, applied: last.applied}
+	var deletions []deletion
+	var small []change
+	for _, batch := range batches {
+		deletions = append(deletions, batch.deletions...)
+		small = append(small, batch.small...)
+		work.bytes += batch.bytes
+		if batch.applied.ConfState != nil {
+			work.applied.ConfState = batch.applied.ConfState
+		}
+	}
+	small = append(small, positionChanges(work.applied)...)
+	work.changes = newChanges(pending.take(int(last.end-base)), deletions, small)
+	return work
+}
+
+func (b *Backend) flushable(durableIndex uint64) (batches []batch, pending layers, base uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for n < len(b.mu.batches) && b.mu.batches[n].applied.Index <= durableIndex {
+		n++
+	}
+	return b.mu.batches[:n], b.mu.pending, b.mu.base
+}
+
+// positionChanges is what a flush adds on its own: how far the log is applied.
+// Before the first log entry there is nothing to say.
+func positionChanges(a schema.Applied) []change {
+	var changes []change
+	if a.Index > 0 {
+		changes = append(changes,
+			change{bucket: schema.Meta, key: []byte(schema.MetaConsistentIndex), value: schema.AppendUint64(nil, a.Index)},
+			change{bucket: schema.Meta, key: []byte(schema.MetaTerm), value: schema.AppendUint64(nil, a.Term)})
+	}
+	if a.ConfState != nil {
+		changes = append(changes, change{bucket: schema.Meta, key: []byte(schema.MetaConfState), value: a.ConfState})
+	}
+	return changes
+}
+
+// finishFlush lets readers see the file's new state instead of the layers that
+// are in it now.
+func (b *Backend) finishFlush(work flushWork, snap snapshot) {
+	sizes := sizesOf(b.store, snap)
+	b.mu.Lock()
+	old := b.mu.snap
+	b.mu.snap, b.mu.sizes = snap, sizes
+	b.mu.pending = b.mu.pending.drop(int(work.end - b.mu.base))
+	b.mu.base = work.end
+	b.mu.batches = append([]batch(nil), b.mu.batches[work.batches:]...)
+	b.mu.bytes -= work.bytes
+	if work.applied.ConfState == nil {
+		work.applied.ConfState = b.mu.flushed.ConfState
+	}
+	b.mu.flushed = work.applied
+	if b.mu.copying {
+		b.mu.deleted = append(b.mu.deleted, work.changes.deletes...)
+	}
+	b.wake()
+	b.mu.Unlock()
+	old.release()
+}
+
+func (b *Backend) report(work flushWork, times commitTimes, took time.Duration) {
+	if b.cfg.OnFlush == nil {
+		return
+	}
+	info := FlushInfo{
+		Deletions: len(work.changes.deletes), SmallChanges: len(work.changes.small),
+		Bytes: work.bytes, Took: took,
+		Rebalance: times.rebalance, Spill: times.spill, Write: times.write,
+	}
+	for _, span := range work.changes.spans {
+		info.Records += len(span)
+	}
+	info.Records -= len(work.changes.dead)
+	b.cfg.OnFlush(info)
+}
+
+// commitTimes are the durations of a commit's phases.
+type commitTimes struct{ rebalance, spill, write time.Duration }

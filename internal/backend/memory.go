@@ -1,0 +1,319 @@
+package backend
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/quoin-kv/quoin/internal/schema"
+)
+
+// MemoryDisk is the durable half of an in-memory backend, for simulation: it
+// outlives the Backend that OpenMemory puts over it. It is safe for concurrent
+// use.
+type MemoryDisk struct {
+	mu struct {
+		sync.Mutex
+		state  *memoryState
+		inUse  bool
+		broken error
+	}
+}
+
+// NewMemoryDisk returns an empty disk.
+func NewMemoryDisk() *MemoryDisk {
+	d := &MemoryDisk{}
+	d.mu.state = (&memoryState{}).with(&changes{})
+	return d
+}
+
+// OpenMemory opens a backend whose file is d. It behaves as one that Open
+// returns: same layers, same locking, same errors.
+func OpenMemory(cfg Config, d *MemoryDisk) (*Backend, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if !d.lock() {
+		return nil, fmt.Errorf("backend: open memory: %w", ErrLocked)
+	}
+	s := &memoryStore{disk: d}
+	s.refs.Store(1)
+	return newBackend(cfg, "memory", s)
+}
+
+// Crash returns the disk that a restart at this moment would find: everything
+// up to the last Flush. The original, and a Backend over it, are unaffected.
+func (d *MemoryDisk) Crash() *MemoryDisk {
+	clone := &MemoryDisk{}
+	clone.mu.state = d.load().clipped()
+	return clone
+}
+
+// Fail makes every later write fail with err; nil heals the disk.
+func (d *MemoryDisk) Fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.broken = err
+}
+
+func (d *MemoryDisk) load() *memoryState {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.state
+}
+
+func (d *MemoryDisk) save(s *memoryState) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.broken != nil {
+		return d.mu.broken
+	}
+	d.mu.state = s
+	return nil
+}
+
+func (d *MemoryDisk) lock() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was := d.mu.inUse
+	d.mu.inUse = true
+	return !was
+}
+
+func (d *MemoryDisk) unlock() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.inUse = false
+}
+
+// memoryState is the content of a disk. It never changes; a later state may
+// share its arrays and continue them behind its end.
+type memoryState struct {
+	buckets   [schema.NumBuckets]memoryBucket
+	fileBytes int64 // high-water mark of liveBytes since the last rewrite
+}
+
+type memoryBucket struct {
+	entries []entry // ascending by key
+	bytes   int64   // of entries as writeTo encodes them
+}
+
+func (s *memoryState) liveBytes() int64 {
+	n := int64(len(memoryMagic))
+	for i := range s.buckets {
+		n += memoryBucketHeaderBytes + s.buckets[i].bytes
+	}
+	return n
+}
+
+// clipped returns the same state with arrays that nobody else will continue.
+func (s *memoryState) clipped() *memoryState {
+	c := *s
+	for i := range c.buckets {
+		e := c.buckets[i].entries
+		c.buckets[i].entries = e[:len(e):len(e)]
+	}
+	return &c
+}
+
+func (s *memoryState) with(c *changes) *memoryState {
+	next := *s
+	keys := &next.buckets[schema.Key]
+	// eachRecord passes on the error of the function, and this one has none.
+	_ = c.eachRecord(func(key, value []byte) error {
+		keys.append(entry{cloneBytes(key), append([]byte{}, value...)})
+		return nil
+	})
+	*keys = keys.merged(removals(schema.Key, c.deletes))
+	for rest := c.small; len(rest) > 0; {
+		b := rest[0].bucket
+		n := sort.Search(len(rest), func(i int) bool { return rest[i].bucket > b })
+		next.buckets[b] = next.buckets[b].merged(rest[:n])
+		rest = rest[n:]
+	}
+	next.fileBytes = max(next.fileBytes, next.liveBytes())
+	return &next
+}
+
+func removals(b schema.Bucket, keys [][]byte) []change {
+	changes := make([]change, len(keys))
+	for i, key := range keys {
+		changes[i] = change{bucket: b, key: key, remove: true}
+	}
+	return changes
+}
+
+func (b *memoryBucket) append(e entry) {
+	b.entries = append(b.entries, e)
+	b.bytes += e.encodedBytes()
+}
+
+// merged returns the bucket with changes, which ascend by key, applied.
+func (b memoryBucket) merged(changes []change) memoryBucket {
+	if len(changes) == 0 {
+		return b
+	}
+	var out memoryBucket
+	old := b.entries
+	for _, c := range changes {
+		for len(old) > 0 && bytes.Compare(old[0].key, c.key) < 0 {
+			out.append(old[0])
+			old = old[1:]
+		}
+		if len(old) > 0 && bytes.Equal(old[0].key, c.key) {
+			old = old[1:]
+		}
+		if !c.remove {
+			out.append(entry{cloneBytes(c.key), append([]byte{}, c.value...)})
+		}
+	}
+	for _, e := range old {
+		out.append(e)
+	}
+	return out
+}
+
+func (b *memoryBucket) at(key []byte) int {
+	return sort.Search(len(b.entries), func(i int) bool { return bytes.Compare(b.entries[i].key, key) >= 0 })
+}
+
+// memoryStore is a store on a MemoryDisk.
+type memoryStore struct {
+	disk *MemoryDisk
+	refs atomic.Int64 // one per open snapshot, and one of the owner
+}
+
+func (s *memoryStore) commit(c *changes) (commitTimes, error) {
+	return commitTimes{}, s.disk.save(s.disk.load().with(c))
+}
+
+func (s *memoryStore) snapshot() (snapshot, error) {
+	s.refs.Add(1)
+	snap := &memorySnapshot{store: s, state: s.disk.load()}
+	snap.refs.Store(1)
+	return snap, nil
+}
+
+func (s *memoryStore) freeBytes() int64 {
+	state := s.disk.load()
+	return state.fileBytes - state.liveBytes()
+}
+
+func (s *memoryStore) grownMapping() int64 { return 0 }
+
+func (s *memoryStore) close() error {
+	if s.refs.Add(-1) == 0 {
+		s.disk.unlock()
+	}
+	return nil
+}
+
+func (s *memoryStore) startCopy(int64) (storeCopy, error) {
+	return &memoryCopy{store: s}, nil
+}
+
+// memoryCopy is a rewritten state that is not in place yet.
+type memoryCopy struct {
+	store *memoryStore
+	next  memoryState
+}
+
+func (c *memoryCopy) write(puts []entry, deletes [][]byte) error {
+	keys := &c.next.buckets[schema.Key]
+	for _, e := range puts {
+		keys.append(e)
+	}
+	sort.Slice(deletes, func(i, j int) bool { return bytes.Compare(deletes[i], deletes[j]) < 0 })
+	*keys = keys.merged(removals(schema.Key, deletes))
+	return nil
+}
+
+func (c *memoryCopy) seal() error {
+	now := c.store.disk.load()
+	for b := range schema.NumBuckets {
+		if b != schema.Key {
+			c.next.buckets[b] = now.buckets[b]
+		}
+	}
+	c.next.fileBytes = c.next.liveBytes()
+	return nil
+}
+
+// publish hands the disk, and with it the lock, on to a new store.
+func (c *memoryCopy) publish() (store, error) {
+	if err := c.store.disk.save(&c.next); err != nil {
+		return nil, err
+	}
+	s := &memoryStore{disk: c.store.disk}
+	s.refs.Store(1)
+	c.store.refs.Add(1) // the old store never unlocks
+	return s, nil
+}
+
+func (c *memoryCopy) discard() {}
+
+// memorySnapshot is a state while it is in use.
+type memorySnapshot struct {
+	store *memoryStore
+	state *memoryState
+	refs  atomic.Int64
+}
+
+func (s *memorySnapshot) get(b schema.Bucket, key []byte) []byte {
+	bucket := &s.state.buckets[b]
+	i := bucket.at(key)
+	if i == len(bucket.entries) || !bytes.Equal(bucket.entries[i].key, key) {
+		return nil
+	}
+	return bucket.entries[i].value
+}
+
+func (s *memorySnapshot) cursor(b schema.Bucket) cursor {
+	return &memoryCursor{bucket: &s.state.buckets[b]}
+}
+
+func (s *memorySnapshot) lastKey(b schema.Bucket) []byte {
+	entries := s.state.buckets[b].entries
+	if len(entries) == 0 {
+		return nil
+	}
+	return entries[len(entries)-1].key
+}
+
+func (s *memorySnapshot) size() int64 { return s.state.fileBytes }
+
+func (s *memorySnapshot) writeTo(w io.Writer) (int64, error) { return s.state.writeTo(w) }
+
+func (s *memorySnapshot) retain() { s.refs.Add(1) }
+
+func (s *memorySnapshot) release() {
+	switch n := s.refs.Add(-1); {
+	case n == 0:
+		_ = s.store.close() // never fails
+	case n < 0:
+		panic(fmt.Sprintf("backend: expected a live snapshot, found %d references", n+1))
+	}
+}
+
+type memoryCursor struct {
+	bucket *memoryBucket
+	i      int
+}
+
+func (c *memoryCursor) seek(key []byte) (k, v []byte) {
+	c.i = c.bucket.at(key) - 1
+	return c.next()
+}
+
+func (c *memoryCursor) next() (k, v []byte) {
+	c.i++
+	if c.i >= len(c.bucket.entries) {
+		return nil, nil
+	}
+	e := c.bucket.entries[c.i]
+	return e.key, e.value
+}
