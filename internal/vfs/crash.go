@@ -10,8 +10,8 @@ import (
 type CrashOptions struct {
 	// Seed decides everything below. The same history and options give the same clone.
 	Seed uint64
-	// KeepUnsynced is the probability, 0 to 1, with which each unsynced sector and each unsynced change of length
-	// survives, independently of the others. If it is above 0, a random number of the oldest unsynced changes of each
+	// KeepUnsynced is the probability, 0 to 1, with which each sector of each unsynced write and each unsynced change of
+	// length survives, independently of other sectors. If it is above 0, a random number of the oldest unsynced changes of each
 	// directory survives too.
 	KeepUnsynced float64
 	// TearLast leaves of the last sector of each file's last unsynced write only a random first part, which is less than
@@ -73,11 +73,12 @@ func (c *crash) inode(n *memInode) *memInode {
 	if done := c.inodes[n]; done != nil {
 		return done
 	}
-	content := n.durable.clone()
+	content, history := n.durable.clone(), n.durable.clone()
 	for i, ch := range n.pending {
+		history.apply(ch)
 		switch {
 		case ch.data != nil:
-			c.write(&content, ch, c.options.TearLast && i == len(n.pending)-1)
+			c.write(&content, &history, ch, c.options.TearLast && i == len(n.pending)-1)
 		case c.keep():
 			content.resize(ch.size)
 		}
@@ -88,18 +89,23 @@ func (c *crash) inode(n *memInode) *memInode {
 	return clone
 }
 
-// write lets each sector that a write touches survive or not.
-func (c *crash) write(s *sparse, w change, tear bool) {
-	for data, offset := w.data, w.offset; len(data) > 0; {
-		length := min(int64(len(data)), SectorBytes-offset%SectorBytes)
-		part := data[:length]
-		if last := length == int64(len(data)); last && tear {
-			part = part[:c.rng.Int64N(length)]
-			s.writeAt(part, offset)
-		} else if c.keep() {
-			s.writeAt(part, offset)
+// write lets each sector that a write touches survive or not. A sector that survives does so with all it held at that
+// time, earlier writes included, as history says.
+func (c *crash) write(content, history *sparse, w change, tear bool) {
+	end := w.offset + int64(len(w.data))
+	for at := w.offset; at < end; {
+		sector := at - at%SectorBytes
+		next := min(end, sector+SectorBytes)
+		keep, until := c.keep(), min(sector+SectorBytes, history.size)
+		if tear && next == end {
+			keep, until = true, at+c.rng.Int64N(next-at)
 		}
-		data, offset = data[length:], offset+length
+		if keep {
+			held := make([]byte, until-sector)
+			history.readAt(held, sector)
+			content.writeAt(held, sector)
+		}
+		at = next
 	}
 }
 

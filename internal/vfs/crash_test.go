@@ -120,6 +120,28 @@ func TestCrashSectors(t *testing.T) {
 	}
 }
 
+// TestCrashKeepsVersionsOfASector: of several writes to one sector, a later one never survives without the earlier ones.
+func TestCrashKeepsVersionsOfASector(t *testing.T) {
+	m := memWithDir(t)
+	f := create(t, m, "/dir/f", "")
+	must(t, m.SyncDir("/dir"))
+	for i, text := range []string{"ab", "cd", "ef"} {
+		_, err := f.WriteAt([]byte(text), int64(2*i))
+		must(t, err)
+	}
+	seen := map[string]bool{}
+	for seed := range uint64(40) {
+		got := content(t, m.Crash(CrashOptions{Seed: seed, KeepUnsynced: 0.5}), "/dir/f")
+		if !strings.HasPrefix("abcdef", got) {
+			t.Fatalf("seed %d: %q", seed, got)
+		}
+		seen[got] = true
+	}
+	if len(seen) != 4 {
+		t.Fatalf("saw %v", seen)
+	}
+}
+
 func TestCrashTearsLastSector(t *testing.T) {
 	m := memWithDir(t)
 	f := create(t, m, "/dir/f", "")

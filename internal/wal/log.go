@@ -52,8 +52,8 @@ func newLog(c Config, rawMetadata []byte) *Log {
 }
 
 // Write appends a batch: one write and, if it is to be synced, one fdatasync. When it returns nil for a synced batch,
-// this and all earlier batches are durable. After a batch that brings the segment to its full size it also moves on to
-// the next segment, which takes a few more syncs. The batch may be used again at once. Write keeps no part of it.
+// this and all earlier batches are durable. With a batch that brings the segment to its full size it also moves on to the
+// next segment, which takes two syncs more. The batch may be used again at once. Write keeps no part of it.
 //
 // The error is a *FailedError, the same one ever after, or ErrClosed. An entry that would leave a gap in the log is a
 // programming error and panics.
@@ -65,13 +65,11 @@ func (l *Log) Write(b Batch) error {
 	if err := l.append(); err != nil {
 		return err
 	}
-	if b.Sync || b.Mark != nil {
-		if err := l.sync(); err != nil {
-			return err
-		}
-	}
-	if l.offset >= l.config.SegmentBytes {
+	switch {
+	case l.offset >= l.config.SegmentBytes:
 		return l.cut()
+	case b.Sync || b.Mark != nil:
+		return l.sync()
 	}
 	return nil
 }
@@ -144,7 +142,7 @@ func (l *Log) sync() error {
 	return nil
 }
 
-// cut ends the present segment and begins the next one. It is called between batches.
+// cut ends the present segment, whose records become durable, and begins the next one.
 func (l *Log) cut() error {
 	if err := l.tail.file.Truncate(l.offset); err != nil {
 		return l.fail("truncate", l.tail.path, l.offset, err)
