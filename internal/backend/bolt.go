@@ -62,6 +62,11 @@ func openBoltStore(cfg *Config) (*boltStore, error) {
 	if err != nil {
 		return nil, err
 	}
+	if size > 0 {
+		if err := checkPages(cfg.Path, cfg.LockTimeout); err != nil {
+			return nil, err
+		}
+	}
 	mapBytes := cfg.mapBytes(size)
 	file, err := openBoltFile(cfg, cfg.Path, mapBytes)
 	if err != nil {
@@ -103,17 +108,24 @@ func openBoltFile(cfg *Config, path string, mapBytes int64) (_ *boltFile, err er
 		return f, err
 	}
 	db, err := bbolt.Open(path, 0o600, options)
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, ErrLocked
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return nil, &CorruptError{Path: path, Cause: err}
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, openError(path, err)
 	}
 	f := &boltFile{db: db}
 	f.refs.Store(1)
 	return f, nil
+}
+
+// openError gives bbolt's reasons for not opening a file our names.
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return ErrLocked
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return &CorruptError{Path: path, Cause: err}
+	default:
+		return err
+	}
 }
 
 func (c *Config) boltOptions(mapBytes int64) *bbolt.Options {

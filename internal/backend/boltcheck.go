@@ -7,7 +7,11 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"runtime/debug"
 	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // The part of bbolt's format that checkFile reads; docs/format/db.md has the
@@ -56,6 +60,29 @@ func checkFile(path string) (size int64, err error) {
 		return 0, &CorruptError{Path: path, Cause: cause}
 	}
 	return info.Size(), nil
+}
+
+// checkPages visits every page once. bbolt does so too when it opens a file for
+// writing, but in a goroutine of its own, where a damaged page's panic ends the
+// process; here it becomes a *CorruptError.
+func checkPages(path string, lockTimeout time.Duration) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		return openError(path, err)
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = &CorruptError{Path: path, Cause: fmt.Errorf("%v", cause)}
+		}
+		err = errors.Join(err, db.Close())
+	}()
+	return db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			b.Stats()
+			return nil
+		})
+	})
 }
 
 // newestMeta returns the valid meta page with the highest transaction id.
