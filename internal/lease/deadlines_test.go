@@ -125,6 +125,16 @@ func TestPromoteUsesCheckpoints(t *testing.T) {
 	}
 }
 
+func TestGrantStartsAnew(t *testing.T) {
+	d := leading()
+	d.Grant(1, 600, 0)
+	d.Checkpoint(1, 5)
+	d.Grant(1, 700, 10*second)
+	if left, ttl, _ := d.Remaining(1, 10*second); left != 700*time.Second || ttl != 700 || d.Checkpointed(1) != 0 {
+		t.Errorf("%v of %d remain, checkpoint %d", left, ttl, d.Checkpointed(1))
+	}
+}
+
 func TestPromoteSpreadsManyLeases(t *testing.T) {
 	for _, n := range []int{spreadLeasesMin - 1, spreadLeasesMin, 5000} {
 		d := NewDeadlines()

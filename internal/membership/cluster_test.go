@@ -135,6 +135,15 @@ func mustApply(t *testing.T, c *Cluster, cc wire.ConfChange) Change {
 	return change
 }
 
+func TestTypeDecidesWhoVotes(t *testing.T) {
+	c := New()
+	cc := AddChange(0, learner(1, "http://a:1"))
+	cc.Type = wire.ConfChangeAddNode
+	if change := mustApply(t, c, cc); change.Member.IsLearner || len(c.ConfState().Voters) != 1 {
+		t.Errorf("a voter was added as %+v", change.Member)
+	}
+}
+
 func TestMalformedChanges(t *testing.T) {
 	for _, cc := range []wire.ConfChange{
 		{Type: wire.ConfChangeAddNode, NodeID: 1, Context: []byte("{")},

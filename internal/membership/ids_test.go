@@ -140,6 +140,14 @@ func TestAdoptIDs(t *testing.T) {
 	}
 }
 
+func TestAdoptIDsUsesEachMemberOnce(t *testing.T) {
+	twice := []schema.Member{{ID: 1, PeerURLs: []string{"http://b:1"}}, {ID: 2, PeerURLs: []string{"http://b:1"}}}
+	existing := []schema.Member{{ID: 7, PeerURLs: []string{"http://b:1"}}, {ID: 9, PeerURLs: []string{"http://a:1"}}}
+	if got, err := AdoptIDs(twice, existing); err == nil {
+		t.Errorf("one existing member was adopted twice: %+v", got)
+	}
+}
+
 func FuzzParseInitialCluster(f *testing.F) {
 	for _, s := range []string{"", "n1=http://a:1", "a=http://b:1,,a=unix://x", "=http://a:1", "%=,"} {
 		f.Add(s)

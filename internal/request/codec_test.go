@@ -46,6 +46,36 @@ func TestNestingIsBounded(t *testing.T) {
 	}
 }
 
+func TestLastOperandWins(t *testing.T) {
+	var c request.Compare
+	// version 5, then mod_revision 6, then value "v", then lease 7
+	for _, step := range []struct {
+		wire   []byte
+		target int32
+		number int64
+		value  string
+	}{
+		{[]byte{0x20, 5}, request.TargetVersion, 5, ""},
+		{[]byte{0x30, 6}, request.TargetMod, 6, ""},
+		{nil, request.TargetVersion, 0, ""},
+		{[]byte{0x3a, 1, 'v'}, request.TargetValue, 0, "v"},
+		{nil, request.TargetMod, 0, ""},
+		{[]byte{0x28, 8}, request.TargetCreate, 8, ""},
+		{[]byte{0x40, 7}, request.TargetLease, 7, ""},
+		{nil, request.TargetCreate, 0, ""},
+		{nil, request.TargetValue, 0, ""},
+		{nil, 9, 0, ""},
+	} {
+		if err := c.Unmarshal(step.wire); err != nil {
+			t.Fatal(err)
+		}
+		c.Target = step.target
+		if n, v := c.Operand(); n != step.number || string(v) != step.value {
+			t.Errorf("after %x the operand for target %d is %d, %q; want %d, %q", step.wire, step.target, n, v, step.number, step.value)
+		}
+	}
+}
+
 func TestErrorsNameTheInnermostMessage(t *testing.T) {
 	var txn request.Txn
 	err := txn.Unmarshal([]byte{0x12, 0x03, 0x12, 0x01, 0x0a}) // success { put { key: truncated } }
@@ -152,7 +182,7 @@ func FuzzParseInternal(f *testing.F) {
 		if err == nil && theirErr != nil {
 			t.Fatalf("accepted %x, which is %v", b, theirErr)
 		}
-		if errors.Is(err, request.ErrMalformed) && theirErr == nil && !tooDeep(b) {
+		if errors.Is(err, request.ErrMalformed) && theirErr == nil && !tooDeep(err) {
 			t.Fatalf("refused %x: %v", b, err)
 		}
 		if err != nil {

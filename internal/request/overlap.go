@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 )
 
@@ -178,4 +179,18 @@ func merge[T any](a, b []T, compare func(T, T) int) []T {
 	}
 	out = append(out, a...)
 	return append(out, b...)
+}
+
+// check panics if an invariant is broken.
+func (c *changes) check() {
+	for i := 1; i < len(c.puts); i++ {
+		if bytes.Compare(c.puts[i-1], c.puts[i]) >= 0 {
+			panic(fmt.Sprintf("request: put of %q is listed before %q", c.puts[i-1], c.puts[i]))
+		}
+	}
+	for i, s := range c.deletes {
+		if bytes.Compare(s.from, s.to) >= 0 || i > 0 && bytes.Compare(c.deletes[i-1].to, s.from) >= 0 {
+			panic(fmt.Sprintf("request: delete %d of [%q, %q) is empty or touches the one before", i, s.from, s.to))
+		}
+	}
 }
