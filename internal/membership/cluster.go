@@ -2,6 +2,7 @@ package membership
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,7 +57,7 @@ func (c *Cluster) load(bucket schema.Bucket, key, value []byte) error {
 	case schema.Cluster:
 		return c.loadProperty(string(key), value)
 	}
-	return fmt.Errorf("the bucket does not belong to the membership")
+	return errors.New("the bucket does not belong to the membership")
 }
 
 func (c *Cluster) loadMember(key, value []byte) error {
@@ -91,7 +92,7 @@ func (c *Cluster) loadRemoved(key []byte) error {
 func parseID(key []byte) (uint64, error) {
 	id, err := schema.ParseMemberKey(key)
 	if err == nil && id == 0 {
-		err = fmt.Errorf("0 is not an id")
+		err = errors.New("0 is not an id")
 	}
 	return id, err
 }

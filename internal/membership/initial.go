@@ -2,6 +2,7 @@ package membership
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -120,7 +121,7 @@ func BootstrapChanges(members []schema.Member) []wire.ConfChange {
 // URLs are compared as texts.
 func AdoptIDs(configured, existing []schema.Member) ([]schema.Member, error) {
 	if len(configured) != len(existing) {
-		return nil, fmt.Errorf("member count is unequal")
+		return nil, errors.New("member count is unequal")
 	}
 	adopted := slices.Clone(configured)
 	taken := make(map[uint64]bool)
