@@ -120,8 +120,8 @@ func (c *Core) restartTimer() {
 // are merely late; it wraps ErrBadMessage for those that make no sense, ErrDiverged when logs contradict each other, or
 // says why a forwarded request cannot be served.
 func (c *Core) Step(m wire.Message) error {
-	if m.From == 0 || m.From == c.cfg.ID && m.Type != wire.MsgTransferLeader {
-		return fmt.Errorf("%w: type %d from %x", ErrBadMessage, m.Type, m.From)
+	if m.From == 0 {
+		return fmt.Errorf("%w: type %d from nobody", ErrBadMessage, m.Type)
 	}
 	switch m.Type {
 	case wire.MsgProp:
@@ -134,8 +134,8 @@ func (c *Core) Step(m wire.Message) error {
 		}
 		return nil
 	}
-	if m.Term == 0 {
-		return fmt.Errorf("%w: type %d from %x without a term", ErrBadMessage, m.Type, m.From)
+	if m.Term == 0 || m.From == c.cfg.ID {
+		return fmt.Errorf("%w: type %d of term %d from %x", ErrBadMessage, m.Type, m.Term, m.From)
 	}
 	if !c.admit(&m) {
 		return nil

@@ -59,7 +59,10 @@ func (c *Core) stepReadIndex(m wire.Message) error {
 	if len(m.Entries) != 1 {
 		return fmt.Errorf("%w: read index from %x with %d entries", ErrBadMessage, m.From, len(m.Entries))
 	}
-	if c.role != Leader {
+	switch {
+	case m.From == c.cfg.ID:
+		return nil // passed on in a circle; lost when this member began to lead
+	case c.role != Leader:
 		return c.passOn(m)
 	}
 	return c.askRead(read{from: m.From, data: m.Entries[0].Data})
