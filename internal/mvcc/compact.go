@@ -66,11 +66,13 @@ const (
 
 // newCompaction starts the compaction that is scheduled. What the previous one
 // kept is untouched but for its tombstones, which are exactly at its revision:
-// the scan begins there.
+// the scan begins there. If more happened than there are keys, walking the
+// index is less work.
 func (s *Store) newCompaction() *compaction {
+	fewKeys := int64(s.tree.Len(ordtree.All)) < s.scheduled-s.finished
 	return &compaction{
 		prev: s.finished, rev: s.scheduled,
-		byKey: s.opts.OpenReader == nil || s.leftovers,
+		byKey: s.opts.OpenReader == nil || s.leftovers || fewKeys,
 		scan:  scan{open: s.opts.OpenReader, next: schema.Rev{Main: max(0, s.finished)}, to: s.scheduled},
 	}
 }

@@ -138,7 +138,7 @@ func TestReaderErrorsGoUp(t *testing.T) {
 		"HashKV":        func() error { _, err := v.HashKV(0); return err },
 		"Changes":       func() error { _, err := v.Changes(all); return err },
 		"Changes scan":  func() error { c := collector{v: v, q: all}; _, err := c.byScan(); return err },
-		"CompactStep":   func() error { _, err := s.CompactStep(1); return err },
+		"CompactStep":   func() error { _, err := s.CompactStep(10); return err },
 		"Restore":       func() error { _, err := Restore(m, broken{m.reader()}, Options{}); return err },
 	} {
 		if err := do(); !errors.Is(err, errBroken) {
@@ -226,6 +226,37 @@ func TestPutInfo(t *testing.T) {
 	if second.Prev != want || err != nil || !strings.Contains(string(record), "1") {
 		t.Fatalf("before the second put: %+v %q %v, want %+v", second.Prev, record, err, want)
 	}
+}
+
+func TestItems(t *testing.T) {
+	s, m := newStore(t)
+	for i, key := range []string{"a", "b", "c", "d"} {
+		put(s, key, "v", int64(i))
+	}
+	remove(s, "b", "")
+	v := view(t, s, m)
+	tx := s.Begin()
+	tx.Put([]byte("c"), nil, 9)
+	list := func(items func(key, end []byte, fn func([]byte, Item) bool)) (out string) {
+		items([]byte("a"), []byte("d"), func(key []byte, it Item) bool {
+			out += fmt.Sprintf("%s@%d/%d ", key, it.Rev.Main, it.Lease)
+			return true
+		})
+		return out
+	}
+	if got := list(v.Items); got != "a@2/0 c@4/2 " {
+		t.Errorf("in the view: %s", got)
+	}
+	if got := list(tx.Items); got != "a@2/0 c@7/9 " {
+		t.Errorf("in the transaction: %s", got)
+	}
+	v.Items([]byte("a"), []byte{0}, func(key []byte, _ Item) bool {
+		if string(key) != "a" {
+			t.Errorf("went on to %s", key)
+		}
+		return false
+	})
+	tx.End()
 }
 
 // The store keeps nothing that belongs to the caller.

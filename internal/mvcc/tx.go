@@ -138,6 +138,12 @@ func (t *Tx) Get(key []byte) (Item, bool) {
 	return Item{}, false
 }
 
+// Items is View.Items on the state that the transaction sees. fn must not write.
+func (t *Tx) Items(key, end []byte, fn func(key []byte, it Item) bool) {
+	src := t.source()
+	src.items(makeSpan(key, end), fn)
+}
+
 // Record returns the record of a put, such as the previous one of a key that
 // this transaction has just overwritten. The bytes are valid as long as the
 // storage promises.

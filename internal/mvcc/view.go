@@ -78,6 +78,17 @@ func (v *View) Get(key []byte) (Item, bool) {
 	return Item{}, false
 }
 
+// Items calls fn for the live keys of the range, by the rule of Query, at the
+// latest revision of the view, in key order until fn returns false. The key
+// must not be modified.
+func (v *View) Items(key, end []byte, fn func(key []byte, it Item) bool) {
+	v.items(makeSpan(key, end), fn)
+}
+
+func (src *source) items(sp span, fn func(key []byte, it Item) bool) {
+	sp.ascend(src.tree, ordtree.Counted, func(key []byte, it *item) bool { return fn(key, it.public()) })
+}
+
 // Record returns the record of a put that the view's index or events name.
 func (v *View) Record(rev schema.Rev) ([]byte, error) { return v.record(rev) }
 
