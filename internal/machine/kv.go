@@ -19,15 +19,15 @@ func (a *apply) put(r *request.Put) {
 	a.reply(func(h request.ResponseHeader) []byte { return request.AppendPutResponse(nil, h, &result) })
 }
 
-// checkPut refuses a put that wants to keep the value or lease of a key that is not there, or whose lease does not exist.
+// checkPut refuses a put whose lease does not exist, or that wants to keep the value or lease of a key that is not there.
 func (a *apply) checkPut(tx *mvcc.Tx, r *request.Put) error {
+	if r.Lease != 0 && !a.leases.Has(r.Lease) {
+		return kverr.LeaseNotFound
+	}
 	if r.IgnoreValue || r.IgnoreLease {
 		if _, ok := tx.Get(r.Key); !ok {
 			return kverr.KeyNotFound
 		}
-	}
-	if r.Lease != 0 && !a.leases.Has(r.Lease) {
-		return kverr.LeaseNotFound
 	}
 	return nil
 }

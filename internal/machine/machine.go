@@ -219,6 +219,13 @@ func (m *Machine) CompactStep(budget int) (more bool, err error) {
 	return !done && err == nil, err
 }
 
+// TakeHashTask returns the part of the running compaction that only reads, if that is what comes next, else nil. It may run on another
+// goroutine; ReturnHashTask hands it back.
+func (m *Machine) TakeHashTask() *mvcc.HashTask { return m.kv.TakeHashTask() }
+
+// ReturnHashTask hands back what TakeHashTask gave.
+func (m *Machine) ReturnHashTask(h *mvcc.HashTask) { m.kv.ReturnHashTask(h) }
+
 // View returns the key space as it is now, read through r. The view takes over r.
 func (m *Machine) View(r mvcc.Reader) *mvcc.View { return m.kv.View(r) }
 

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/replica"
@@ -138,93 +137,4 @@ func (n *Node) flush() error {
 	n.applyMu.Unlock()
 	n.events.put(event{flushed: &flushed, conf: conf})
 	return nil
-}
-
-// runApplier applies what is committed, in batches, and moves compactions on in between.
-func (n *Node) runApplier() {
-	var entries []wire.Entry
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-n.entries.wake:
-			entries = n.entries.take(entries)
-			if err := n.applyAll(entries); err != nil {
-				n.fail(err)
-				return
-			}
-		case <-pause.C:
-			if n.compactStep() {
-				pause.Reset(n.cfg.CompactionPause)
-			}
-		case <-n.compact:
-			pause.Reset(0)
-		case <-n.ctx.Done():
-			return
-		}
-	}
-}
-
-// maxBatch bounds the entries of one batch, so that the first of many need not wait for the last.
-const maxBatch = 512
-
-// applyAll applies entries batch by batch.
-func (n *Node) applyAll(entries []wire.Entry) error {
-	for len(entries) > 0 {
-		k := min(len(entries), maxBatch)
-		if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
-			return context.Cause(n.ctx)
-		}
-		start := time.Now()
-		n.applyMu.Lock()
-		batch, err := n.cfg.Applier.Apply(entries[:k], n.waiters.has)
-		n.applyMu.Unlock()
-		if err != nil {
-			return failed("applying", err)
-		}
-		n.finish(batch, time.Since(start))
-		entries = entries[k:]
-	}
-	return nil
-}
-
-// finish makes a batch visible and answers those who waited for it, in that order.
-func (n *Node) finish(batch *replica.Batch, took time.Duration) {
-	old := n.view.Swap(batch.View)
-	old.Release()
-	n.applied.Store(batch.Index)
-	if n.cfg.Observer != nil {
-		n.cfg.Observer.Applied(batch)
-	}
-	for _, o := range batch.Outcomes {
-		n.waiters.answer(o.ID, o.Reply, o.Err)
-	}
-	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
-	if batch.Compaction > 0 {
-		poke(n.compact)
-	}
-	if n.cfg.Metrics.Apply != nil {
-		n.cfg.Metrics.Apply(took, batch)
-	}
-	if took > n.cfg.SlowApply {
-		n.cfg.Logger.Warn("apply took too long", "took", took, "entries", len(batch.Outcomes), "index", batch.Index)
-		if n.cfg.Metrics.SlowApply != nil {
-			n.cfg.Metrics.SlowApply()
-		}
-	}
-}
-
-// compactStep moves a compaction on; it returns false when there is nothing left to do.
-func (n *Node) compactStep() (more bool) {
-	n.applyMu.Lock()
-	more, err := n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
-	if !more {
-		for _, done := range n.compacted {
-			close(done)
-		}
-		n.compacted = nil
-	}
-	n.applyMu.Unlock()
-	n.fail(failed("compaction", err))
-	return more && err == nil
 }

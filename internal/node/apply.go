@@ -1,0 +1,124 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// runApplier applies what is committed, in batches, and moves compactions on in between.
+func (n *Node) runApplier() {
+	var entries []wire.Entry
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-n.entries.wake:
+			entries = n.entries.take(entries)
+			if err := n.applyAll(entries); err != nil {
+				n.fail(err)
+				return
+			}
+		case <-pause.C:
+			if n.compactStep() {
+				pause.Reset(n.cfg.CompactionPause)
+			}
+		case <-n.compact:
+			pause.Reset(0)
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// maxBatch bounds the entries of one batch, so that the first of many need not wait for the last.
+const maxBatch = 512
+
+// applyAll applies entries batch by batch.
+func (n *Node) applyAll(entries []wire.Entry) error {
+	for len(entries) > 0 {
+		k := min(len(entries), maxBatch)
+		if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
+			return context.Cause(n.ctx)
+		}
+		start := time.Now()
+		n.applyMu.Lock()
+		batch, err := n.cfg.Applier.Apply(entries[:k], n.waiters.has)
+		n.applyMu.Unlock()
+		if err != nil {
+			return failed("applying", err)
+		}
+		n.finish(batch, time.Since(start))
+		entries = entries[k:]
+	}
+	return nil
+}
+
+// finish makes a batch visible and answers those who waited for it, in that order.
+func (n *Node) finish(batch *replica.Batch, took time.Duration) {
+	old := n.view.Swap(batch.View)
+	old.Release()
+	n.applied.Store(batch.Index)
+	if n.cfg.Observer != nil {
+		n.cfg.Observer.Applied(batch)
+	}
+	for _, o := range batch.Outcomes {
+		n.waiters.answer(o.ID, o.Reply, o.Err)
+	}
+	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
+	if batch.Compaction > 0 {
+		poke(n.compact)
+	}
+	if n.cfg.Metrics.Apply != nil {
+		n.cfg.Metrics.Apply(took, batch)
+	}
+	if took > n.cfg.SlowApply {
+		n.cfg.Logger.Warn("apply took too long", "took", took, "entries", len(batch.Outcomes), "index", batch.Index)
+		if n.cfg.Metrics.SlowApply != nil {
+			n.cfg.Metrics.SlowApply()
+		}
+	}
+}
+
+// compactStep moves a compaction on; it returns false when there is nothing to do until n.compact is signalled.
+func (n *Node) compactStep() (more bool) {
+	n.applyMu.Lock()
+	defer n.applyMu.Unlock()
+	if task := n.cfg.Applier.Machine().TakeHashTask(); task != nil {
+		n.wg.Go(func() { n.hash(task) })
+		return false
+	}
+	more, err := n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
+	if err != nil {
+		n.fail(failed("compaction", err))
+		return false
+	}
+	if !more {
+		for _, done := range n.compacted {
+			close(done)
+		}
+		n.compacted = nil
+	}
+	return more
+}
+
+// hash does the part of a compaction that only reads, beside the applier.
+func (n *Node) hash(task *mvcc.HashTask) {
+	for done := false; !done; {
+		if n.ctx.Err() != nil {
+			return
+		}
+		var err error
+		if done, err = task.Step(n.cfg.CompactionBatch); err != nil {
+			n.fail(failed("compaction", err))
+			return
+		}
+	}
+	n.applyMu.Lock()
+	n.cfg.Applier.Machine().ReturnHashTask(task)
+	n.applyMu.Unlock()
+	poke(n.compact)
+}
