@@ -51,6 +51,11 @@ func suites() []suite {
 		{name: "kv/range-errors", cases: rangeErrorCases()},
 		{name: "kv/put", cases: putCases()},
 		{name: "kv/delete", cases: deleteCases()},
+		{name: "txn/check", cases: txnCheckCases()},
+		{name: "txn/duplicates", cases: txnDuplicateCases()},
+		{name: "txn/limits", cases: txnLimitCases()},
+		{name: "txn/compare", cases: txnCompareCases()},
+		{name: "txn/execute", cases: txnCases()},
 	}
 }
 
