@@ -1,11 +1,13 @@
 package backend
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
@@ -226,6 +228,7 @@ type boltSnapshot struct {
 	file    *boltFile
 	tx      *bbolt.Tx
 	buckets [schema.NumBuckets]*bbolt.Bucket
+	cursors sync.Pool // of *bbolt.Cursor over the key bucket: a used one looks up without allocating
 	refs    atomic.Int64
 }
 
@@ -243,7 +246,21 @@ func (s *boltStore) snapshot() (snapshot, error) {
 	return snap, nil
 }
 
-func (s *boltSnapshot) get(b schema.Bucket, key []byte) []byte { return s.buckets[b].Get(key) }
+func (s *boltSnapshot) get(b schema.Bucket, key []byte) []byte {
+	if b != schema.Key {
+		return s.buckets[b].Get(key)
+	}
+	c, ok := s.cursors.Get().(*bbolt.Cursor)
+	if !ok {
+		c = s.buckets[b].Cursor()
+	}
+	k, v := c.Seek(key)
+	s.cursors.Put(c)
+	if !bytes.Equal(k, key) {
+		return nil
+	}
+	return v
+}
 
 func (s *boltSnapshot) cursor(b schema.Bucket) cursor { return boltCursor{s.buckets[b].Cursor()} }
 

@@ -146,13 +146,13 @@ func (h *history) step() {
 }
 
 func (h *history) appendRecord() {
-	for range 1 + h.r.IntN(60)*h.r.IntN(10) {
+	for range 1 + h.r.IntN(40)*h.r.IntN(8) {
 		if h.r.IntN(3) == 0 {
 			h.rev.Sub++
 		} else {
 			h.rev = schema.Rev{Main: h.rev.Main + 1 + int64(h.r.IntN(2))}
 		}
-		rec := record{h.rev, h.r.IntN(5) == 0, bytes.Repeat([]byte{byte('a' + h.r.IntN(26))}, h.r.IntN(1500)*h.r.IntN(2))}
+		rec := record{h.rev, h.r.IntN(5) == 0, bytes.Repeat([]byte{byte('a' + h.r.IntN(26))}, h.r.IntN(200)*h.r.IntN(2))}
 		h.b.Append(rec.rev, rec.tombstone, rec.bytes)
 		h.m.open.puts = append(h.m.open.puts, rec)
 		h.known = append(h.known, deletion{rec.rev, rec.tombstone})
@@ -303,10 +303,10 @@ func TestRandomHistory(t *testing.T) {
 	inEveryPlace(t, func(t *testing.T, p place) {
 		h := &history{t: t, r: rand.New(rand.NewPCG(seed, 7)), place: p, m: newModel(), pins: map[*Reader]string{}}
 		h.b = h.open()
-		for range 600 {
+		for range 300 {
 			h.step()
 			h.b.check(t)
-			if h.r.IntN(12) == 0 {
+			if h.r.IntN(15) == 0 {
 				h.check()
 			}
 		}
