@@ -122,9 +122,10 @@ type ledger struct {
 	exists bool // Create has returned
 }
 
-// judge opens what a crash left and compares it with the ledger.
-func (g *ledger) judge(c Config) error {
+// judge opens what a crash left, calls opened and compares it with the ledger.
+func (g *ledger) judge(c Config, opened func()) error {
 	l, r, err := Open(c)
+	opened()
 	if errors.Is(err, ErrNotExist) && !g.exists {
 		if l, err = Create(c, testMeta); err == nil {
 			err = l.Close()
@@ -137,11 +138,29 @@ func (g *ledger) judge(c Config) error {
 	got := recoveredText(r)
 	for n := g.acked; n <= len(g.issued); n++ {
 		if got == expected(g.issued[:n]) {
-			return l.Close()
+			return goesOn(l, c, r)
 		}
 	}
 	return fmt.Errorf("%d of %d records were acknowledged, recovered\n%s\nwant\n%s\nor more, up to\n%s",
 		g.acked, len(g.issued), got, expected(g.issued[:g.acked]), expected(g.issued))
+}
+
+// goesOn writes one entry behind what was recovered and reads everything back.
+func goesOn(l *Log, c Config, r *Recovered) error {
+	more := entry(l.lastIndex+1, r.HardState.Term+100, "on")
+	hard := wire.HardState{Term: more.Term, Vote: vote, Commit: r.HardState.Commit}
+	if err := errors.Join(l.Write(Batch{Entries: []wire.Entry{more}, HardState: hard, Sync: true}), l.Close()); err != nil {
+		return err
+	}
+	again, err := Read(c)
+	if err != nil {
+		return fmt.Errorf("after one more batch: %w", err)
+	}
+	want := Recovered{HardState: hard, Mark: r.Mark, Entries: append(r.Entries, more)}
+	if recoveredText(again) != recoveredText(&want) {
+		return fmt.Errorf("after one more batch %s, want %s", recoveredText(again), recoveredText(&want))
+	}
+	return nil
 }
 
 func changes(o vfs.Op) bool {
@@ -178,20 +197,22 @@ func (x *crasher) restart(o vfs.Op, options vfs.CrashOptions) {
 	after := x.mem.Crash(options)
 	inner := after.Crash(vfs.CrashOptions{})
 	config.FS = after
+	opening := true
+	opened := func() { opening = false }
 	if options.Seed%7 == 0 {
 		config.FS = vfs.Intercept(after, func(second vfs.Op) error {
-			if !changes(second) {
+			if !opening || !changes(second) {
 				return nil
 			}
 			again := config
 			again.FS = after.Crash(vfs.CrashOptions{Seed: options.Seed, KeepUnsynced: 0.5})
-			if err := x.ledger.judge(again); err != nil {
+			if err := x.ledger.judge(again, func() {}); err != nil {
 				x.t.Fatalf("crash %+v before %q, then again before %q: %v", options, o, second, err)
 			}
 			return nil
 		})
 	}
-	if err := x.ledger.judge(config); err != nil {
+	if err := x.ledger.judge(config, opened); err != nil {
 		dump(x.t, inner)
 		x.t.Fatalf("crash %+v before %q: %v", options, o, err)
 	}
@@ -268,7 +289,7 @@ func TestTornSector(t *testing.T) {
 		}
 		c.FS = mem.Crash(vfs.CrashOptions{Seed: seed, KeepUnsynced: 0.95, TearLast: true})
 		var corrupt *CorruptionError
-		switch err := g.judge(c); {
+		switch err := g.judge(c, func() {}); {
 		case errors.As(err, &corrupt):
 			refused++
 		case err != nil:
