@@ -1,0 +1,48 @@
+package main
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestChoose(t *testing.T) {
+	names := func(o options) []string {
+		chosen, err := o.choose()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, w := range chosen {
+			names = append(names, w.name)
+		}
+		return names
+	}
+	if got := names(options{works: "put|get.*"}); !slices.Equal(got, []string{"put", "get", "get-serializable"}) {
+		t.Errorf("chose %v", got)
+	}
+	all := names(options{})
+	for _, want := range []string{"put", "put-one", "get", "range", "count-20000", "count-200000", "page-200000", "watch-1000", "keep-alive", "restart"} {
+		if !slices.Contains(all, want) {
+			t.Errorf("%s is not among %v", want, all)
+		}
+	}
+	slices.Sort(all)
+	if len(slices.Compact(all)) != len(names(options{})) {
+		t.Error("two works have one name")
+	}
+	for _, bad := range []string{"nothing", "("} {
+		if _, err := (options{works: bad}).choose(); err == nil {
+			t.Errorf("-works %q chose something", bad)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"-short"})
+	if err != nil || o.rounds != 1 {
+		t.Errorf("rounds %d, error %v", o.rounds, err)
+	}
+	if _, err := parse([]string{"stray"}); err == nil {
+		t.Error("a stray argument was taken")
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// warmUpPart is how much of a round's length goes to a load before it that is
+// not measured.
+const warmUpPart = 5
+
+// A sample is one round of one work on one server.
+type sample struct {
+	Ops          int64   `json:"ops"`
+	Seconds      float64 `json:"seconds"`
+	P50Millis    float64 `json:"p50_ms"`
+	P99Millis    float64 `json:"p99_ms"`
+	CPUSeconds   float64 `json:"cpu_s"`         // of the server
+	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size of the server
+	WrittenBytes int64   `json:"written_bytes"` // by the server, to storage
+}
+
+// A round is the same work on both servers, one after the other.
+type round struct {
+	A sample `json:"a"`
+	B sample `json:"b"`
+}
+
+// measure runs the load once and reads the server's counters around it.
+func measure(ctx context.Context, w work, l load, s *server, seed uint64, length time.Duration) (sample, error) {
+	var before usage
+	if !w.restarts {
+		if _, err := l(ctx, s, seed+1, length/warmUpPart); err != nil {
+			return sample{}, err
+		}
+		if err := resetPeak(s.pid()); err != nil {
+			return sample{}, err
+		}
+		var err error
+		if before, err = readUsage(s.pid()); err != nil {
+			return sample{}, err
+		}
+	}
+	t, err := l(ctx, s, seed, length)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := readUsage(s.pid())
+	if err != nil {
+		return sample{}, err
+	}
+	peak, err := peakMemory(s.pid())
+	return sample{
+		Ops:          t.ops,
+		Seconds:      t.elapsed.Seconds(),
+		P50Millis:    millis(t.percentile(0.50)),
+		P99Millis:    millis(t.percentile(0.99)),
+		CPUSeconds:   (after.cpu - before.cpu).Seconds(),
+		PeakBytes:    peak,
+		WrittenBytes: after.writtenBytes - before.writtenBytes,
+	}, err
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// A plan is what a run of the program does.
+type plan struct {
+	a, b    []string // commands
+	cores   cores
+	dir     string // for the servers' data
+	works   []work
+	rounds  int
+	length  time.Duration
+	seed    uint64
+	observe func(format string, args ...any) // told how far it is
+}
+
+// run measures every work and returns its rounds, in the order of the plan.
+func (p plan) run(ctx context.Context) ([]workResult, error) {
+	var results []workResult
+	for i, w := range p.works {
+		p.observe("%d/%d %s: prepare", i+1, len(p.works), w.name)
+		rounds, err := p.compare(ctx, w)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w.name, err)
+		}
+		r := workResult{Name: w.name, About: w.about, Rounds: rounds}
+		p.observe("%d/%d %s: CPU per op %s", i+1, len(p.works), w.name, r.row().cpu())
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// compare starts a fresh pair of servers and measures one work on them in
+// alternating rounds: A first in one, B first in the next.
+func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
+	var servers [2]*server
+	var loads [2]load
+	for i, command := range [][]string{p.a, p.b} {
+		s, err := newServer(ctx, command, p.cores, filepath.Join(p.dir, w.name+"-"+side(i)))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, s.remove()) }()
+		servers[i] = s
+		if loads[i], err = w.prepare(ctx, s); err != nil {
+			return nil, fmt.Errorf("%s: prepare: %w", side(i), err)
+		}
+	}
+	for n := range p.rounds {
+		var samples [2]sample
+		for turn := range 2 {
+			i := (n + turn) % 2
+			seed := p.seed + uint64(n)*1000
+			samples[i], err = measure(ctx, w, loads[i], servers[i], seed, p.length)
+			if err != nil {
+				return nil, fmt.Errorf("%s, round %d: %w", side(i), n+1, err)
+			}
+		}
+		rounds = append(rounds, round{A: samples[0], B: samples[1]})
+	}
+	return rounds, nil
+}
+
+func side(i int) string { return [2]string{"a", "b"}[i] }

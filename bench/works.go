@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// A load runs work on a server for some time.
+type load func(ctx context.Context, s *server, seed uint64, length time.Duration) (tally, error)
+
+// A work is one row of the table: what is prepared once on each server and what
+// is then measured, round after round.
+type work struct {
+	name string
+	// about says what one operation is.
+	about string
+	// prepare fills a new server and returns the load.
+	prepare func(ctx context.Context, s *server) (load, error)
+	// restarts: the load ends and starts the server itself, so that the new
+	// process's counters begin at zero.
+	restarts bool
+}
+
+// A scale is how large the works are.
+type scale struct {
+	keys        int   // random puts and gets
+	large       []int // key spaces of counts and pages
+	rangeKeys   int
+	watchers    []int
+	leases      int
+	restartKeys int
+	connections int
+	inFlight    int
+}
+
+// fullScale is what the published table uses.
+func fullScale() scale {
+	return scale{
+		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
+		leases: 1000, restartKeys: 100_000, connections: 8, inFlight: 256,
+	}
+}
+
+// shortScale only shows that everything works.
+func shortScale() scale {
+	return scale{
+		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
+		leases: 50, restartKeys: 2000, connections: 4, inFlight: 32,
+	}
+}
+
+const (
+	smallValue = 128  // bytes, puts and gets
+	largeValue = 1024 // bytes, ranges
+	pageKeys   = 500
+	fewCalls   = 8 // calls under way where one is much work
+)
+
+// works returns all rows at a scale.
+func works(n scale) []work {
+	all := []work{
+		plain("put", fmt.Sprintf("put of %d bytes, %d under way", smallValue, n.inFlight), 0, 0, n,
+			unary{path: pathPut, inFlight: n.inFlight, body: randomPuts(n.keys, smallValue)}),
+		plain("put-one", "put, one client, one after the other", 0, 0, n,
+			unary{path: pathPut, inFlight: 1, body: randomPuts(n.keys, smallValue)}),
+		plain("get", fmt.Sprintf("linearizable get of %d bytes, %d under way", smallValue, n.inFlight), n.keys, smallValue, n,
+			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, false)}),
+		plain("get-serializable", "the same, serializable", n.keys, smallValue, n,
+			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, true)}),
+		plain("range", fmt.Sprintf("range of %d keys of %d bytes", n.rangeKeys, largeValue), n.rangeKeys, largeValue, n,
+			unary{path: pathRange, inFlight: fewCalls, body: always(everything())}),
+	}
+	for _, keys := range n.large {
+		all = append(all, countWork(keys, n), pageWork(keys, n))
+	}
+	for _, watchers := range n.watchers {
+		all = append(all, watchWork(watchers))
+	}
+	return append(all, keepAliveWork(n), restartWork(n))
+}
+
+func everything() *etcdserverpb.RangeRequest {
+	return &etcdserverpb.RangeRequest{Key: []byte(keyPrefix), RangeEnd: []byte(keyEnd)}
+}
+
+// plain is a work of unary calls over keys that are there.
+func plain(name, about string, keys, valueBytes int, n scale, u unary) work {
+	u.connections = n.connections
+	return work{name: name, about: about, prepare: func(ctx context.Context, s *server) (load, error) {
+		err := fillKeys(ctx, s.address, keys, valueBytes)
+		return func(ctx context.Context, s *server, seed uint64, length time.Duration) (tally, error) {
+			return u.run(ctx, s.address, seed, length)
+		}, err
+	}}
+}
+
+func countWork(keys int, n scale) work {
+	request := everything()
+	request.CountOnly = true
+	return plain(fmt.Sprintf("count-%d", keys), fmt.Sprintf("count of %d keys", keys), keys, smallValue, n,
+		unary{path: pathRange, inFlight: fewCalls, body: always(request)})
+}
+
+func pageWork(keys int, n scale) work {
+	return plain(fmt.Sprintf("page-%d", keys), fmt.Sprintf("page of %d keys out of %d", pageKeys, keys), keys, smallValue, n,
+		unary{path: pathRange, inFlight: fewCalls, body: pages(keys, pageKeys)})
+}
+
+func watchWork(watchers int) work {
+	return work{
+		name: fmt.Sprintf("watch-%d", watchers), about: fmt.Sprintf("event delivered to one of %d watchers of a key", watchers),
+		prepare: func(_ context.Context, s *server) (load, error) {
+			f, err := newFanOut(s.address, watchers)
+			return func(ctx context.Context, _ *server, _ uint64, length time.Duration) (tally, error) {
+				return f.run(ctx, length)
+			}, err
+		},
+	}
+}
+
+func keepAliveWork(n scale) work {
+	return work{
+		name: "keep-alive", about: fmt.Sprintf("renewal of one of %d leases", n.leases),
+		prepare: func(_ context.Context, s *server) (load, error) {
+			k, err := grantLeases(s.address, n.leases, n.connections, n.inFlight)
+			return func(ctx context.Context, s *server, _ uint64, length time.Duration) (tally, error) {
+				return k.run(ctx, s.address, length)
+			}, err
+		},
+	}
+}
+
+// restartWork kills the server after so many puts of different keys; the time
+// runs from the new process's start to its first answer.
+func restartWork(n scale) work {
+	return work{
+		name: "restart", about: fmt.Sprintf("start after a kill, %d writes behind it", n.restartKeys),
+		restarts: true,
+		prepare: func(ctx context.Context, s *server) (load, error) {
+			u := unary{path: pathPut, connections: 1, inFlight: n.inFlight, limit: int64(n.restartKeys), body: orderedPuts(smallValue)}
+			_, err := u.run(ctx, s.address, 0, 10*time.Minute)
+			return restart, err
+		},
+	}
+}
+
+func restart(ctx context.Context, s *server, _ uint64, _ time.Duration) (tally, error) {
+	if err := s.kill(); err != nil {
+		return tally{}, err
+	}
+	began := time.Now()
+	if err := s.start(ctx); err != nil {
+		return tally{}, err
+	}
+	took := time.Since(began)
+	return tally{ops: 1, elapsed: took, latencies: []time.Duration{took}}, nil
+}
