@@ -3,6 +3,7 @@ package mvcc
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"github.com/quoin-kv/quoin/internal/ordtree"
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -46,7 +47,16 @@ func compactMark(name string, value []byte) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("mvcc: %s: %w", name, err)
 	}
-	return rev.Main, nil
+	return rev.Main, plausible(rev)
+}
+
+// plausible refuses revisions that leave no room to count on.
+func plausible(rev schema.Rev) error {
+	const most = math.MaxInt64 / 2
+	if rev.Main > most || rev.Sub > most {
+		return fmt.Errorf("mvcc: expected a revision up to %d, found %d/%d", int64(most), rev.Main, rev.Sub)
+	}
+	return nil
 }
 
 // load indexes all records.
@@ -70,6 +80,9 @@ func (s *Store) load(r Reader) error {
 }
 
 func (s *Store) loadRecord(rev schema.Rev, tombstone bool, record []byte) error {
+	if err := plausible(rev); err != nil {
+		return err
+	}
 	var kv schema.KeyValue
 	if err := kv.Unmarshal(record); err != nil {
 		return fmt.Errorf("mvcc: record of revision %d/%d: %w", rev.Main, rev.Sub, err)

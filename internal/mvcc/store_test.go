@@ -95,7 +95,12 @@ func TestRestoreRefusesDamage(t *testing.T) {
 			want:    "above 3/0, found 2/0",
 		},
 		"scheduled": {opts: Options{ScheduledCompact: []byte("x")}, want: schema.MetaScheduledCompact},
-		"finished":  {opts: Options{FinishedCompact: []byte{}}, want: schema.MetaFinishedCompact},
+		"revision": {
+			records: []memRecord{{schema.Rev{Main: 1 << 62}, false, good.Append(nil)}},
+			want:    "found 4611686018427387904/0",
+		},
+		"huge":     {opts: Options{FinishedCompact: compactRev(1 << 62)}, want: "found 4611686018427387904/0"},
+		"finished": {opts: Options{FinishedCompact: []byte{}}, want: schema.MetaFinishedCompact},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
