@@ -227,10 +227,18 @@ func (src *source) count(sp span, at int64) int64 {
 // find collects the keys that pass the filters, in key order, as many as the
 // query needs, and counts all live keys of the span.
 func (src *source) find(q *Query, sp span, at int64) (found []match, count int64) {
+	if sp.point {
+		return src.findOne(q, sp.from, at)
+	}
 	if at >= src.head {
 		count = src.count(sp, at)
-		return src.findLatest(q, sp, count), count
+		return src.findLatest(*q, sp, count), count
 	}
+	return src.findPast(*q, sp, at)
+}
+
+// findPast is find at a revision of which the index has no counts.
+func (src *source) findPast(q Query, sp span, at int64) (found []match, count int64) {
 	enough := q.fetch()
 	sp.ascend(src.tree, ordtree.All, func(key []byte, it *item) bool {
 		v := it.liveAt(at)
@@ -246,8 +254,24 @@ func (src *source) find(q *Query, sp span, at int64) (found []match, count int64
 	return found, count
 }
 
-func (src *source) findLatest(q *Query, sp span, count int64) (found []match) {
-	if q.takesLast() && !sp.point {
+// findOne is find for the commonest query.
+func (src *source) findOne(q *Query, key []byte, at int64) (found []match, count int64) {
+	stored, it, ok := src.tree.Get(key)
+	if !ok {
+		return nil, 0
+	}
+	v := it.liveAt(at)
+	if v == nil {
+		return nil, 0
+	}
+	if q.passes(v) {
+		found = []match{{stored, v}}
+	}
+	return found, 1
+}
+
+func (src *source) findLatest(q Query, sp span, count int64) (found []match) {
+	if q.takesLast() {
 		last := min(count-1, q.Limit) + 1
 		sp, count = src.lastOf(sp, count, last), last
 	}
@@ -290,7 +314,7 @@ func (src *source) render(q *Query, found []match) (records [][]byte, more bool,
 		return src.renderByValue(q, found)
 	}
 	if !q.keyOrder() {
-		slices.SortStableFunc(found, q.compare)
+		slices.SortStableFunc(found, q.comparer())
 	}
 	found, more = cut(found, q.Limit)
 	if q.KeysOnly {

@@ -9,24 +9,27 @@ import (
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
-// compare orders matches by the query's target and order.
-func (q *Query) compare(a, b match) int {
-	c := 0
-	switch q.Target {
-	case ByVersion:
-		c = cmp.Compare(a.v.number, b.v.number)
-	case ByCreate:
-		c = cmp.Compare(a.v.created, b.v.created)
-	case ByMod:
-		c = cmp.Compare(a.v.rev.Main, b.v.rev.Main)
-	default:
-		c = bytes.Compare(a.key, b.key)
-	}
-	return q.directed(c)
+// comparer orders matches by the query's target and order.
+func (q *Query) comparer() func(a, b match) int {
+	target, order := q.Target, q.Order
+	return func(a, b match) int { return order.direct(target.compare(a, b)) }
 }
 
-func (q *Query) directed(c int) int {
-	if q.Order == Descending {
+func (t Target) compare(a, b match) int {
+	switch t {
+	case ByVersion:
+		return cmp.Compare(a.v.number, b.v.number)
+	case ByCreate:
+		return cmp.Compare(a.v.created, b.v.created)
+	case ByMod:
+		return cmp.Compare(a.v.rev.Main, b.v.rev.Main)
+	default:
+		return bytes.Compare(a.key, b.key)
+	}
+}
+
+func (o Order) direct(c int) int {
+	if o == Descending {
 		return -c
 	}
 	return c
@@ -52,8 +55,9 @@ func (src *source) renderByValue(q *Query, found []match) (records [][]byte, mor
 			return nil, false, fmt.Errorf("mvcc: record of revision %d/%d: %w", rev.Main, rev.Sub, err)
 		}
 	}
+	order := q.Order
 	slices.SortStableFunc(all, func(a, b valued) int {
-		return q.directed(bytes.Compare(a.kv.Value, b.kv.Value))
+		return order.direct(bytes.Compare(a.kv.Value, b.kv.Value))
 	})
 	all, more = cut(all, q.Limit)
 	records = raw[:len(all)]
