@@ -215,7 +215,7 @@ func (rd *reading) read(j job) error {
 	if !ok && err == nil {
 		head, err = rd.fromHistory(j)
 	}
-	rd.header, rd.behind = min(head, rd.barrier), rd.next <= head
+	rd.header, rd.behind = min(head, rd.barrier), rd.next <= max(head, j.last)
 	return err
 }
 
@@ -225,7 +225,7 @@ func (rd *reading) fromRing(to int64, revisionsMax int) (bool, error) {
 	to = min(to, rd.barrier)
 	for n := range scanMax {
 		if rd.next > to {
-			break
+			return n > 0, nil
 		}
 		e := rd.hub.ring.at(rd.next)
 		if e == nil {

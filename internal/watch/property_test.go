@@ -67,7 +67,7 @@ type world struct {
 	store   *fakeStore
 	hub     *Hub
 	streams []*worldStream
-	dropped int // published
+	ahead   []mvcc.Event // in the store, not yet published
 }
 
 type worldStream struct {
@@ -154,13 +154,19 @@ func (w *world) changes() (list []change) {
 	return list
 }
 
-// write publishes a batch of a few revisions.
+// write makes a few revisions and, mostly, publishes them.
 func (w *world) write() {
-	var batch []mvcc.Event
 	for range 1 + w.r.IntN(3) {
-		batch = append(batch, w.store.apply(w.changes()...)...)
+		w.ahead = append(w.ahead, w.store.apply(w.changes()...)...)
 	}
-	w.hub.Publish(w.store.revision(), batch)
+	if w.r.IntN(4) > 0 {
+		w.publish()
+	}
+}
+
+func (w *world) publish() {
+	w.hub.Publish(w.store.revision(), w.ahead)
+	w.ahead = nil
 }
 
 // install lets the store move on behind the hub's back.
@@ -168,7 +174,8 @@ func (w *world) install() {
 	for range 1 + w.r.IntN(5) {
 		w.store.apply(w.changes()...)
 	}
-	w.hub.Publish(w.store.revision(), nil)
+	w.ahead = nil
+	w.publish()
 }
 
 func (w *world) compact() {
@@ -342,6 +349,7 @@ func (w *world) valueAt(key string, rev int64) (mod int64, found bool) {
 
 // finish takes everything and demands that nobody misses anything, then closes.
 func (w *world) finish() {
+	w.publish()
 	for _, s := range w.streams {
 		for w.step(s) != idle && !w.t.Failed() {
 			w.hub.check()
