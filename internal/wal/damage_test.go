@@ -135,8 +135,8 @@ func TestDamagedContent(t *testing.T) {
 			e.frame(RecordState)
 		}},
 		"state without a term": {"incomplete hard state", func(e *encoder) { e.state(state(0, 1)) }},
-		"second metadata": {"cannot be of type 1", func(e *encoder) { e.metadata(testMeta.append(nil)) }},
-		"unknown record":  {"unknown record type 6", func(e *encoder) { e.frame(6) }},
+		"second metadata":      {"cannot be of type 1", func(e *encoder) { e.metadata(testMeta.append(nil)) }},
+		"unknown record":       {"unknown record type 6", func(e *encoder) { e.frame(6) }},
 		"two terms of a mark": {"an earlier one term 0", func(e *encoder) {
 			e.mark(&Mark{Index: 0, Term: 4})
 		}},
@@ -355,6 +355,36 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		if err := goesOn(l, c, r); err != nil && r.HardState.Term < 1<<60 {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzSequence reads segments whose checksums are right and whose records are anything: bytes of the input are taken as
+// type, length and data of one record after the other.
+func FuzzSequence(f *testing.F) {
+	f.Add([]byte("\x02\x07\x10\x01\x18\x01\x22\x01x\x03\x06\x08\x01\x10\x00\x18\x01\x05\x04\x08\x01\x10\x01"))
+	f.Add([]byte("\x05\x04\x08\x09\x10\x01\x03\x06\x08\x01\x10\x00\x18\x09\x02\x04\x10\x01\x18\x0a"))
+	f.Add([]byte("\x04\x00\x01\x02\x08\x01\x06\x01x"))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		c := segmentWith(t, records(func(e *encoder) {
+			for len(input) > 2 && len(e.frames) < 3000 {
+				n := min(int(input[1]), len(input)-2)
+				e.data = append(e.data[:0], input[2:2+n]...)
+				e.frame(RecordType(input[0] % 8))
+				input = input[2+n:]
+			}
+		}))
+		l, r, err := Open(c)
+		if err != nil || r.HardState.Term > 1<<60 || l.lastIndex > 1<<60 {
+			return
+		}
+		for i, e := range r.Entries {
+			if e.Index != r.Mark.Index+uint64(i)+1 {
+				t.Fatalf("entry %d is at position %d after mark %d", e.Index, i, r.Mark.Index)
+			}
+		}
+		if err := goesOn(l, c, r); err != nil && !strings.Contains(err.Error(), "hard state has term") {
 			t.Fatal(err)
 		}
 	})
