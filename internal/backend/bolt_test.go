@@ -194,15 +194,15 @@ func TestSpaceIsCheckedFirst(t *testing.T) {
 func TestMappingGrows(t *testing.T) {
 	p := filePlace{t.TempDir()}
 	var steps int
-	b := mustOpen(t, p, Config{mapFloorBytes: 32 << 20, onStep: func(step string) {
+	b := mustOpen(t, p, Config{mapFloorBytes: 20 << 20, onStep: func(step string) {
 		if step == "published" {
 			steps++
 		}
 	}})
 	r := b.Reader()
 	defer r.Release()
-	value := make([]byte, 4<<20)
-	for main := int64(2); main < 22; main++ {
+	value := make([]byte, 1<<20)
+	for main := int64(2); main < 42; main++ {
 		b.Append(rev(main), false, value)
 		b.Commit(applied(uint64(main)))
 		mustFlush(t, b)
@@ -222,7 +222,7 @@ func TestMappingGrows(t *testing.T) {
 		}
 		return true
 	})
-	if n != 20 {
+	if n != 40 {
 		t.Errorf("%d records", n)
 	}
 }
@@ -390,5 +390,28 @@ func TestFlushInfo(t *testing.T) {
 	mustFlush(t, b)
 	if len(got) != 2 || got[0].Records != 2 || got[0].SmallChanges != 3 || got[1].Deletions != 1 || got[0].Bytes <= 0 || got[0].Took <= 0 || got[0].Write <= 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Between flushes there is one snapshot of the file, whatever happened before.
+func TestSnapshotsDoNotPileUp(t *testing.T) {
+	b := mustOpen(t, filePlace{t.TempDir()}, Config{})
+	for main := int64(2); main < 30; main++ {
+		r := b.Reader()
+		fill(b, main, main)
+		if _, err := b.Record(rev(2)); err != nil {
+			t.Fatal(err)
+		}
+		mustFlush(t, b)
+		r.Release()
+		if main%10 == 0 {
+			if err := b.Defragment(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill(b, 30, 30)
+	if n := b.store.(*boltStore).file.refs.Load(); n != 2 {
+		t.Errorf("%d references to the file, want the owner's and one snapshot's", n)
 	}
 }

@@ -552,3 +552,19 @@ func (w *disturbedWriter) Write(p []byte) (int, error) {
 	w.writes++
 	return w.Buffer.Write(p)
 }
+
+// A crashed image and the original go on without touching each other.
+func TestCrashImageIsIndependent(t *testing.T) {
+	inEveryPlace(t, func(t *testing.T, p place) {
+		b := mustOpen(t, p, Config{})
+		fill(b, 2, 4)
+		mustFlush(t, b)
+		image := p.crash(t)
+		for name, b := range map[string]*Backend{"original": b, "image": mustOpen(t, image, Config{})} {
+			b.Append(rev(5), false, []byte(name))
+			b.Commit(applied(5))
+			mustFlush(t, b)
+			defer wantScan(t, b, "2 3 4 5="+name)
+		}
+	})
+}
