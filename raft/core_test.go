@@ -1,0 +1,347 @@
+package raft_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+func validConfig() raft.Config {
+	cfg := defaults
+	cfg.ID, cfg.Jitter = 1, func(int) int { return 0 }
+	return cfg
+}
+
+func TestNewRefusesWhatCannotBe(t *testing.T) {
+	log := func(pairs ...uint64) (entries []wire.Entry) {
+		for i := 0; i < len(pairs); i += 2 {
+			entries = append(entries, wire.Entry{Index: pairs[i], Term: pairs[i+1]})
+		}
+		return entries
+	}
+	state := wire.HardState{Term: 5}
+	for name, change := range map[string]func(cfg *raft.Config, boot *raft.Boot){
+		"no id":                 func(cfg *raft.Config, _ *raft.Boot) { cfg.ID = 0 },
+		"no heartbeat":          func(cfg *raft.Config, _ *raft.Boot) { cfg.HeartbeatTicks = 0 },
+		"hasty election":        func(cfg *raft.Config, _ *raft.Boot) { cfg.ElectionTicks = cfg.HeartbeatTicks },
+		"no bytes":              func(cfg *raft.Config, _ *raft.Boot) { cfg.MaxMessageBytes = 0 },
+		"no messages":           func(cfg *raft.Config, _ *raft.Boot) { cfg.MaxInflightMessages = 0 },
+		"no jitter":             func(cfg *raft.Config, _ *raft.Boot) { cfg.Jitter = nil },
+		"gap in the log":        func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 1, 3, 1) },
+		"log not at snapshot":   func(_ *raft.Config, b *raft.Boot) { b.Snapshot.Index, b.Snapshot.Term, b.Entries = 4, 1, log(4, 1) },
+		"term falls":            func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 2, 2, 1) },
+		"term zero":             func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 0) },
+		"term beyond state":     func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 6) },
+		"commit beyond log":     func(_ *raft.Config, b *raft.Boot) { b.HardState.Commit = 1 },
+		"applied beyond log":    func(_ *raft.Config, b *raft.Boot) { b.Applied = 1 },
+		"applied before start":  func(_ *raft.Config, b *raft.Boot) { b.Snapshot.Index, b.Snapshot.Term = 4, 1 },
+		"snapshot without term": func(_ *raft.Config, b *raft.Boot) { b.Snapshot.Index, b.Applied = 4, 4 },
+		"bad members":           func(_ *raft.Config, b *raft.Boot) { b.Snapshot.ConfState.Learners = []uint64{1} },
+	} {
+		cfg, boot := validConfig(), raft.Boot{HardState: state}
+		change(&cfg, &boot)
+		if _, err := raft.New(cfg, boot); !errors.Is(err, raft.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := raft.New(validConfig(), raft.Boot{HardState: state}); err != nil {
+		t.Errorf("a sound start: %v", err)
+	}
+}
+
+// TestAppliedCountsAsCommitted: the commit index is not forced to the disk, so the machine may be ahead of it.
+func TestAppliedCountsAsCommitted(t *testing.T) {
+	boot := raft.Boot{
+		HardState: wire.HardState{Term: 1, Commit: 1}, Applied: 2,
+		Entries: []wire.Entry{{Index: 1, Term: 1}, {Index: 2, Term: 1}, {Index: 3, Term: 1}},
+	}
+	core, err := raft.New(validConfig(), boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := core.Effects()
+	if e.HardState.Commit != 2 || e.MustSync || len(e.Committed) != 0 || core.Check() != nil {
+		t.Fatalf("%+v, %v", e, core.Check())
+	}
+}
+
+func TestSenselessMessagesAreRefused(t *testing.T) {
+	entries := func(index, term uint64) []wire.Entry { return []wire.Entry{{Index: index, Term: term}} }
+	for name, m := range map[string]wire.Message{
+		"from nobody":           {Type: wire.MsgApp, Term: 2},
+		"from itself":           {Type: wire.MsgApp, From: 2, Term: 2},
+		"no term":               {Type: wire.MsgApp, From: 1},
+		"local type":            {Type: 0, From: 1, Term: 2},
+		"unknown type":          {Type: 99, From: 1, Term: 2},
+		"second leader":         {Type: wire.MsgApp, From: 3, Term: 2},
+		"gap":                   {Type: wire.MsgApp, From: 1, Term: 2, Index: 4, LogTerm: 2, Entries: entries(6, 2)},
+		"entry of later term":   {Type: wire.MsgApp, From: 1, Term: 2, Index: 4, LogTerm: 2, Entries: entries(5, 3)},
+		"entry of earlier term": {Type: wire.MsgApp, From: 1, Term: 2, Index: 4, LogTerm: 2, Entries: entries(5, 1)},
+		"no snapshot":           {Type: wire.MsgSnap, From: 1, Term: 2},
+		"snapshot of nothing":   {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{}},
+		"snapshot of later":     {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{Meta: wire.SnapshotMeta{Index: 9, Term: 3}}},
+		"snapshot of learners":  {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{Meta: wire.SnapshotMeta{Index: 9, Term: 2, ConfState: wire.ConfState{Learners: []uint64{2}}}}},
+		"read without id":       {Type: wire.MsgReadIndex, From: 1, Term: 2},
+		"answer without id":     {Type: wire.MsgReadIndexResp, From: 1, Term: 2, Entries: []wire.Entry{{Data: []byte{1}}}},
+		"empty proposal":        {Type: wire.MsgProp, From: 1},
+	} {
+		c := three(t)
+		c.elect(1)
+		before := c.status(2)
+		m.To = 2
+		if err := c.step(m); !errors.Is(err, raft.ErrBadMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := c.status(2); after.Last != before.Last || after.Commit != before.Commit || after.Term != before.Term {
+			t.Errorf("%s: %+v after, %+v before", name, after, before)
+		}
+	}
+}
+
+func TestLeaderRefusesAcknowledgementsOfTheFuture(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	if err := c.step(wire.Message{Type: wire.MsgAppResp, From: 2, To: 1, Term: 2, Index: 99}); !errors.Is(err, raft.ErrBadMessage) {
+		t.Fatal(err)
+	}
+	if s := c.status(1); s.Commit != 4 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestDivergenceIsNoticed: a leader that contradicts what is committed here, or believes us to have what we do not.
+func TestDivergenceIsNoticed(t *testing.T) {
+	for name, m := range map[string]wire.Message{
+		"entry before":          {Type: wire.MsgApp, Index: 4, LogTerm: 1},
+		"entry within":          {Type: wire.MsgApp, Index: 2, LogTerm: 1, Entries: []wire.Entry{{Index: 3, Term: 2}}},
+		"acknowledged and gone": {Type: wire.MsgHeartbeat, Commit: 5},
+	} {
+		c := three(t)
+		c.elect(1)
+		m.From, m.To, m.Term = 1, 2, 2
+		if err := c.step(m); !errors.Is(err, raft.ErrDiverged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOldWriteDoesNotCover: an entry is written, replaced, and replaced again by itself; the first write's end says
+// nothing about the last.
+func TestOldWriteDoesNotCover(t *testing.T) {
+	c := three(t)
+	n := c.members[1]
+	var seqs []uint64
+	for _, terms := range [][2]uint64{{2, 2}, {3, 3}, {4, 2}} { // leader's term, entry's term
+		m := wire.Message{
+			Type: wire.MsgApp, From: terms[0] - 1 + 10, To: 1, Term: terms[0], Index: 3, LogTerm: 1,
+			Entries: []wire.Entry{{Index: 4, Term: terms[1]}},
+		}
+		if err := n.core.Step(m); err != nil {
+			t.Fatal(err)
+		}
+		seqs = append(seqs, n.core.Effects().Seq)
+	}
+	for i, want := range []uint64{3, 3, 4} {
+		n.core.Persisted(seqs[i])
+		if got := n.core.Durable(); got != want || n.core.Check() != nil {
+			t.Fatalf("after write %d durable to %d, want %d; %v", i+1, got, want, n.core.Check())
+		}
+	}
+}
+
+// TestHandedOutEntriesStayAsTheyWere: a conflicting tail must not be written into memory that the disk still reads.
+func TestHandedOutEntriesStayAsTheyWere(t *testing.T) {
+	c := three(t)
+	core := c.members[1].core
+	app := func(term uint64, data string) raft.Effects {
+		m := wire.Message{
+			Type: wire.MsgApp, From: term, To: 1, Term: term, Index: 3, LogTerm: 1,
+			Entries: []wire.Entry{{Index: 4, Term: term, Data: []byte(data)}},
+		}
+		if err := core.Step(m); err != nil {
+			t.Fatal(err)
+		}
+		return core.Effects()
+	}
+	first := app(2, "first")
+	app(3, "second")
+	if got := string(first.Append[0].Data); got != "first" {
+		t.Fatalf("the entry became %q", got)
+	}
+}
+
+func TestUncommittedIsBounded(t *testing.T) {
+	cfg := defaults
+	cfg.MaxUncommittedBytes = 10
+	c := newClusterAtRest(t, cfg, 1, 2, 3)
+	c.elect(1)
+	c.propose(1, "something longer than the limit") // alone it may
+	c.do(1, func(core *raft.Core) {
+		if err := core.Propose([]byte("x")); !errors.Is(err, raft.ErrDropped) {
+			t.Fatal(err)
+		}
+	})
+	c.run()
+	c.propose(1, "12345", "67890")
+	c.do(1, func(core *raft.Core) {
+		if err := core.Propose([]byte("a"), []byte("b")); !errors.Is(err, raft.ErrDropped) {
+			t.Fatal("all or none")
+		}
+	})
+}
+
+func TestFollowerHandsOver(t *testing.T) {
+	c := three(t)
+	for _, ask := range []func(core *raft.Core) error{
+		func(core *raft.Core) error { return core.Propose([]byte("x")) },
+		func(core *raft.Core) error { return core.ReadIndex(1) },
+		func(core *raft.Core) error { return core.ProposeConfChange(wire.ConfChange{NodeID: 4}) },
+	} {
+		if err := ask(c.members[2].core); !errors.Is(err, raft.ErrNoLeader) {
+			t.Fatal(err)
+		}
+	}
+	c.elect(1)
+	c.propose(2, "a")
+	c.do(2, func(core *raft.Core) {
+		_ = core.ProposeConfChange(wire.ConfChange{Type: wire.ConfChangeAddLearnerNode, NodeID: 4})
+	})
+	c.run()
+	last := c.status(3)
+	if last.Applied != 6 || !slices.Equal(last.ConfState.Learners, []uint64{4}) {
+		t.Fatalf("%+v", last)
+	}
+}
+
+// TestReadsOfALostLeader: whoever asked a leader that is gone is told so, once.
+func TestReadsOfALostLeader(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	c.do(2, func(core *raft.Core) { _ = core.ReadIndex(5) })
+	c.network = nil
+	c.tick(2, 40)
+	if lost := c.members[2].lost; !slices.Equal(lost, []uint64{5}) {
+		t.Fatalf("lost %v", lost)
+	}
+	answer := wire.Message{Type: wire.MsgReadIndexResp, From: 1, To: 2, Term: 2, Index: 4, Entries: []wire.Entry{{Data: []byte{0, 0, 0, 0, 0, 0, 0, 5}}}}
+	if err := c.step(answer); err != nil || len(c.members[2].reads) > 0 {
+		t.Fatalf("answered after it was lost: %v, %v", c.members[2].reads, err)
+	}
+}
+
+func TestReadsAreBounded(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	core := c.members[1].core
+	var err error
+	asked := 0
+	for ; err == nil && asked < 1<<16; asked++ {
+		err = core.ReadIndex(uint64(asked))
+	}
+	if !errors.Is(err, raft.ErrDropped) || asked > 1<<15 {
+		t.Fatalf("%d reads taken, then %v", asked, err)
+	}
+	follower := c.members[2].core
+	for id := range uint64(1<<14 + 3) {
+		if err := follower.ReadIndex(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lost := follower.Effects().Lost; !slices.Equal(lost, []uint64{0, 1, 2}) {
+		t.Fatalf("%d lost", len(lost))
+	}
+}
+
+func TestBrokenPromisesOfTheDriverPanic(t *testing.T) {
+	for name, breach := range map[string]func(core *raft.Core){
+		"applied":   func(core *raft.Core) { core.Applied(99) },
+		"persisted": func(core *raft.Core) { core.Persisted(99) },
+		"compacted": func(core *raft.Core) { core.Compact(99) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s what was never handed out, and nothing happened", name)
+				}
+			}()
+			breach(three(t).members[1].core)
+		}()
+	}
+}
+
+// cycle is one proposal of a single voter, until it is applied.
+func cycle(core *raft.Core, data []byte) uint64 {
+	if err := core.Propose(data); err != nil {
+		panic(err)
+	}
+	e := core.Effects()
+	core.Persisted(e.Seq)
+	e = core.Effects()
+	last := e.Committed[len(e.Committed)-1].Index
+	core.Applied(last)
+	return last
+}
+
+func BenchmarkSingleVoterCycle(b *testing.B) {
+	b.ReportAllocs()
+	c := newCluster(b, defaults, []uint64{1}, nil)
+	c.run()
+	c.elect(1)
+	core, data := c.members[1].core, make([]byte, 256)
+	count := 0
+	for b.Loop() {
+		last := cycle(core, data)
+		if count++; count%10_000 == 0 {
+			core.Compact(last - 100)
+		}
+	}
+}
+
+// BenchmarkThreeVoterCycle replicates a batch of 16 entries to two followers and commits it by their answers.
+func BenchmarkThreeVoterCycle(b *testing.B) {
+	b.ReportAllocs()
+	c := newCluster(b, defaults, []uint64{1, 2, 3}, nil)
+	c.run()
+	c.elect(1)
+	core := c.members[1].core
+	batch := make([][]byte, 16)
+	for i := range batch {
+		batch[i] = make([]byte, 256)
+	}
+	count := 0
+	for b.Loop() {
+		if err := core.Propose(batch...); err != nil {
+			b.Fatal(err)
+		}
+		e := core.Effects()
+		last := e.Append[len(e.Append)-1].Index
+		for _, from := range []uint64{2, 3} {
+			if err := core.Step(wire.Message{Type: wire.MsgAppResp, From: from, To: 1, Term: core.Term(), Index: last}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		core.Effects()
+		core.Persisted(e.Seq)
+		core.Applied(last)
+		if count++; count%1000 == 0 {
+			core.Compact(last - 100)
+		}
+	}
+}
+
+func BenchmarkReadIndexSingleVoter(b *testing.B) {
+	b.ReportAllocs()
+	c := newCluster(b, defaults, []uint64{1}, nil)
+	c.run()
+	c.elect(1)
+	core := c.members[1].core
+	for b.Loop() {
+		if err := core.ReadIndex(1); err != nil {
+			b.Fatal(err)
+		}
+		core.Effects()
+	}
+}
