@@ -16,20 +16,18 @@ type room struct {
 
 // The modules that rooms use, named once.
 const (
-	modBbolt      = "go.etcd.io/bbolt"
-	modClient     = "go.etcd.io/etcd/client/v3"
-	modClientPkg  = "go.etcd.io/etcd/client/pkg/v3"
-	modCobra      = "github.com/spf13/cobra"
-	modEtcdAPI    = "go.etcd.io/etcd/api/v3"
-	modGateway    = "github.com/grpc-ecosystem/grpc-gateway/v2"
-	modGRPC       = "google.golang.org/grpc"
-	modNet        = "golang.org/x/net"
-	modPflag      = "github.com/spf13/pflag"
-	modPrometheus = "github.com/prometheus/client_golang"
-	modPromModel  = "github.com/prometheus/client_model"
-	modProtobuf   = "google.golang.org/protobuf"
-	modSys        = "golang.org/x/sys"
-	modZap        = "go.uber.org/zap"
+	modBbolt       = "go.etcd.io/bbolt"
+	modClient      = "go.etcd.io/etcd/client/v3"
+	modCobra       = "github.com/spf13/cobra"
+	modEtcdAPI     = "go.etcd.io/etcd/api/v3"
+	modGRPC        = "google.golang.org/grpc"
+	modGRPCMetrics = "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	modGateway     = "github.com/grpc-ecosystem/grpc-gateway/v2"
+	modPflag       = "github.com/spf13/pflag"
+	modPrometheus  = "github.com/prometheus/client_golang"
+	modProtobuf    = "google.golang.org/protobuf"
+	modSys         = "golang.org/x/sys"
+	modZap         = "go.uber.org/zap"
 )
 
 // The floors, lowest first. Code beside the house (tests and what they share)
@@ -52,42 +50,96 @@ func house() []room {
 		{path: "internal/interval", floor: vocabulary},
 		{path: "internal/kverr", floor: vocabulary},
 		{path: "internal/ordtree", floor: vocabulary},
-		{path: "internal/request", floor: vocabulary, outside: []string{modProtobuf}},
+		{
+			path: "internal/request", floor: vocabulary,
+			sideways: []string{"internal/kverr"},
+			outside:  []string{modProtobuf},
+		},
 		{path: "internal/schema", floor: vocabulary, outside: []string{modProtobuf}},
 
-		{path: "internal/auth", floor: kernel},
-		{path: "internal/lease", floor: kernel},
-		{path: "internal/machine", floor: kernel},
-		{path: "internal/membership", floor: kernel},
-		{path: "internal/mvcc", floor: kernel},
-		{path: "raft", floor: kernel},
-		{path: "raft/confchange", floor: kernel},
+		{path: "internal/lease", floor: kernel, imports: []string{"internal/kverr", "internal/schema"}},
+		{
+			path: "internal/machine", floor: kernel,
+			imports:  []string{"internal/kverr", "internal/request", "internal/schema"},
+			sideways: []string{"internal/lease", "internal/membership", "internal/mvcc", "raft/wire"},
+		},
+		{
+			path: "internal/membership", floor: kernel,
+			imports:  []string{"internal/kverr", "internal/schema"},
+			sideways: []string{"raft/wire"},
+		},
+		{
+			path: "internal/mvcc", floor: kernel,
+			imports: []string{"internal/kverr", "internal/ordtree", "internal/schema"},
+		},
+		{
+			path: "raft", floor: kernel,
+			sideways: []string{"raft/confchange", "raft/progress", "raft/quorum", "raft/wire"},
+		},
+		{path: "raft/confchange", floor: kernel, sideways: []string{"raft/quorum", "raft/wire"}},
 		{path: "raft/progress", floor: kernel},
 		{path: "raft/quorum", floor: kernel},
 		{path: "raft/wire", floor: kernel, outside: []string{modProtobuf}},
 
-		{path: "internal/backend", floor: disk, outside: []string{modBbolt}},
-		{path: "internal/datadir", floor: disk},
+		{path: "internal/backend", floor: disk, imports: []string{"internal/schema"}, outside: []string{modBbolt}},
+		{path: "internal/datadir", floor: disk, sideways: []string{"internal/vfs", "internal/wal"}},
 		{path: "internal/vfs", floor: disk, outside: []string{modSys}},
-		{path: "internal/wal", floor: disk},
+		{
+			path: "internal/wal", floor: disk,
+			imports:  []string{"raft/wire"},
+			sideways: []string{"internal/vfs"},
+			outside:  []string{modProtobuf},
+		},
 
-		{path: "internal/transport", floor: fanOut},
-		{path: "internal/watch", floor: fanOut},
+		{
+			path: "internal/watch", floor: fanOut,
+			imports: []string{"internal/interval", "internal/kverr", "internal/mvcc", "internal/schema"},
+			outside: []string{modProtobuf},
+		},
 
-		{path: "internal/node", floor: replica},
-		{path: "internal/replica", floor: replica},
+		{
+			path: "internal/node", floor: replica,
+			imports:  []string{"internal/backend", "internal/kverr", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/wire"},
+			sideways: []string{"internal/replica"},
+		},
+		{
+			path: "internal/replica", floor: replica,
+			imports: []string{"internal/backend", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/wire"},
+		},
 
-		{path: "internal/service", floor: meaning},
+		{
+			path: "internal/service", floor: meaning,
+			imports: []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/watch"},
+		},
 
-		{path: "internal/api/gateway", floor: edge},
-		{path: "internal/api/ops", floor: edge},
-		{path: "internal/api/v3", floor: edge},
-		{path: "internal/ctl", floor: edge, outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modZap}},
+		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modProtobuf}},
+		{path: "internal/api/ops", floor: edge, outside: []string{modGRPCMetrics, modPrometheus}},
+		{path: "internal/api/port", floor: edge, outside: []string{modSys}},
+		{
+			path: "internal/api/v3", floor: edge,
+			imports: []string{"internal/kverr", "internal/request", "internal/schema", "internal/service", "internal/watch"},
+			outside: []string{modEtcdAPI, modGRPC, modProtobuf},
+		},
+		{
+			path: "internal/ctl", floor: edge,
+			outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modZap},
+		},
 
+		{
+			path: "cmd/quoin", floor: assembly,
+			imports:  []string{"internal/ctl"},
+			sideways: []string{"embed", "internal/config"},
+			outside:  []string{modCobra, modEtcdAPI},
+		},
+		{
+			path: "embed", floor: assembly,
+			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/port", "internal/api/v3", "internal/backend", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			sideways: []string{"internal/config"},
+			outside:  []string{modEtcdAPI, modGRPC, modPrometheus},
+		},
 		{path: "internal/config", floor: assembly},
-		{path: "embed", floor: assembly},
-		{path: "cmd/quoin", floor: assembly},
 
+		{path: "test/behaviour", floor: beside},
 		{path: "test/policy", floor: beside},
 	}
 }

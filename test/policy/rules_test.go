@@ -229,13 +229,15 @@ func kernelsArePure(s source) []string {
 		return nil
 	}
 	var found []string
-	for _, name := range []string{"sync", "os", "net", "math/rand", "math/rand/v2", "crypto/rand", "log/slog", "context"} {
+	for _, name := range []string{"sync", "os", "math/rand", "math/rand/v2", "crypto/rand", "log/slog", "context"} {
 		if imports(s, name) {
 			found = append(found, s.name+": imports "+name+" in a room that only decides")
 		}
 	}
 	clocks := []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 	found = append(found, selectors(s, "time", clocks, "a clock in a room that only decides")...)
+	calls := []string{"Dial", "DialTimeout", "Dialer", "Listen", "LookupHost", "LookupIP", "ResolveTCPAddr", "Interfaces"}
+	found = append(found, selectors(s, "net", calls, "a network in a room that only decides")...)
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		switch n.(type) {
 		case *ast.GoStmt, *ast.SelectStmt, *ast.ChanType:
@@ -331,6 +333,7 @@ func TestRulesFind(t *testing.T) {
 		{"no sleep in tests", "p/a_test.go", `package p; import ("time"; "testing/synctest"); func f() { time.Sleep(1) }`, ""},
 		{"short functions", "p/a.go", long, ""},
 		{"short functions", "p/a.go", strings.Replace(long, "_ = 0\n", "_ = 0\n_ = 1\n", 1), "p.f has 71 lines"},
+		{"short functions", "test/p/a.go", strings.Replace(long, "_ = 0\n", "_ = 0\n_ = 1\n", 1), ""},
 		{"short files", "p/a.go", "package p\n" + strings.Repeat("\n", maxFileLines), "more than 1000"},
 		{"no mutable package variables", "p/a.go", "package p\nvar x = []int{1}\nfunc f() int { return x[0] }", ""},
 		{"no mutable package variables", "p/a.go", "package p\nvar x = []int{1}\nfunc f() { x[0] = 2 }", "changes the package variable x"},
@@ -348,6 +351,8 @@ func TestRulesFind(t *testing.T) {
 		{"kernels are pure", "raft/a.go", "package raft\nfunc f() { go f() }", "concurrency"},
 		{"kernels are pure", "raft/a.go", `package raft; import "time"; func f() { time.Now() }`, "a clock"},
 		{"kernels are pure", "raft/a.go", `package raft; import "sync"`, "imports sync"},
+		{"kernels are pure", "raft/a.go", `package raft; import "net"; func f() { net.LookupHost("") }`, "a network"},
+		{"kernels are pure", "raft/a.go", `package raft; import "net"; func f() { net.SplitHostPort("") }`, ""},
 		{"kernels are pure", "raft/a_test.go", "package raft\nfunc f() { go f() }", ""},
 		{"kernels are pure", "internal/node/a.go", "package node\nfunc f() { go f() }", ""},
 	}

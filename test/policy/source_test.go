@@ -23,8 +23,12 @@ type source struct {
 	file *ast.File
 }
 
-func (s source) dir() string  { return path.Dir(s.name) }
-func (s source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
+func (s source) dir() string { return path.Dir(s.name) }
+
+// isTest says whether a file serves tests alone, as everything under test/ does.
+func (s source) isTest() bool {
+	return strings.HasSuffix(s.name, "_test.go") || strings.HasPrefix(s.name, "test/")
+}
 
 // at renders the position of a node as file:line.
 func (s source) at(pos token.Pos) string {
