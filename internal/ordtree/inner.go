@@ -123,12 +123,11 @@ func (x *inner[V]) refill(own *owner, i int) {
 		i--
 	}
 	left, right := x.child(own, i), x.child(own, i+1)
-	low := x.subs[i+1].low
 	if left.len()+right.len() <= width-minFill {
-		left.absorb(right, low)
+		left.absorb(right)
 		x.drop(i + 1)
 	} else {
-		x.subs[i+1].low = left.level(right, low)
+		x.subs[i+1].low = left.level(right)
 		x.subs[i+1].counts = right.counts()
 	}
 	x.subs[i].counts = left.counts()
@@ -155,16 +154,14 @@ func (x *inner[V]) ascend(k Kind, from []byte, fn func(key []byte, v V) bool) bo
 	return true
 }
 
-func (x *inner[V]) absorb(right node[V], low []byte) {
+func (x *inner[V]) absorb(right node[V]) {
 	r := right.(*inner[V])
-	r.subs[0].low = low
 	copy(x.subs[x.n:], r.subs[:r.n])
 	x.n += r.n
 }
 
-func (x *inner[V]) level(right node[V], low []byte) []byte {
+func (x *inner[V]) level(right node[V]) (low []byte) {
 	r := right.(*inner[V])
-	r.subs[0].low = low
 	both := make([]sub[V], 0, 2*width)
 	both = append(both, x.subs[:x.n]...)
 	both = append(both, r.subs[:r.n]...)

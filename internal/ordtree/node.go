@@ -29,10 +29,10 @@ type node[V any] interface {
 	len() int
 	counts() counts
 	// absorb moves all entries of the right sibling to the receiver's end, and
-	// level as many as make both equally long; low is the sibling's bound
-	// before, the result the bound after.
-	absorb(right node[V], low []byte)
-	level(right node[V], low []byte) []byte
+	// level as many as make both equally long; it returns the sibling's new
+	// lower bound.
+	absorb(right node[V])
+	level(right node[V]) (low []byte)
 }
 
 type item[V any] struct {
@@ -204,14 +204,14 @@ func (l *leaf[V]) ascend(k Kind, from []byte, fn func(key []byte, v V) bool) boo
 	return true
 }
 
-func (l *leaf[V]) absorb(right node[V], _ []byte) {
+func (l *leaf[V]) absorb(right node[V]) {
 	r := right.(*leaf[V])
 	copy(l.items[l.n:], r.items[:r.n])
 	l.marks |= r.marks << l.n
 	l.n += r.n
 }
 
-func (l *leaf[V]) level(right node[V], _ []byte) []byte {
+func (l *leaf[V]) level(right node[V]) (low []byte) {
 	r := right.(*leaf[V])
 	marks := l.marks | r.marks<<l.n
 	both := make([]item[V], 0, 2*width)

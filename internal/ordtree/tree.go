@@ -40,7 +40,8 @@ const (
 //  3. Every node but the root holds between minFill and width entries; an inner
 //     root holds at least two.
 //  4. A child's lower bound is not above its smallest key and above every key
-//     of the children before it. (The first child's bound is not looked at.)
+//     of the children before it. The first child's bound is that of the node
+//     itself, nil at the left edge of the tree.
 //  5. The numbers an inner node holds for a child are those of that child.
 //  6. Entries beyond a node's length are zero: they keep nothing alive.
 type Tree[V any] struct {

@@ -20,7 +20,7 @@ func (t *Tree[V]) check() {
 		expect(r.n >= 2, "an inner root with two children, found %d", r.n)
 	}
 	c := checker[V]{depth: -1}
-	expect(c.node(t.root, 0, true) == t.total, "the root's counts to be %v", t.total)
+	expect(c.node(t.root, nil, 0, true) == t.total, "the root's counts to be %v", t.total)
 }
 
 type checker[V any] struct {
@@ -29,16 +29,17 @@ type checker[V any] struct {
 	depth int // of the leaves
 }
 
-func (c *checker[V]) node(n node[V], depth int, root bool) counts {
+func (c *checker[V]) node(n node[V], low []byte, depth int, root bool) counts {
 	expect(n.len() <= width, "at most %d entries, found %d", width, n.len())
 	expect(root || n.len() >= minFill, "at least %d entries, found %d", minFill, n.len())
 	if x, ok := n.(*inner[V]); ok {
-		return c.inner(x, depth)
+		return c.inner(x, low, depth)
 	}
 	return c.leaf(n.(*leaf[V]), depth)
 }
 
-func (c *checker[V]) inner(x *inner[V], depth int) counts {
+func (c *checker[V]) inner(x *inner[V], low []byte, depth int) counts {
+	expect(bytes.Equal(x.subs[0].low, low), "first bound %q, found %q", low, x.subs[0].low)
 	var sum counts
 	for i, s := range x.subs {
 		if i >= x.n {
@@ -48,7 +49,7 @@ func (c *checker[V]) inner(x *inner[V], depth int) counts {
 		expect(i == 0 || !c.any || bytes.Compare(c.last, s.low) < 0, "bound %q above %q", s.low, c.last)
 		first, _, _ := (&Tree[V]{root: s.node, total: s.counts}).Select(All, 0)
 		expect(i == 0 || bytes.Compare(s.low, first) <= 0, "bound %q not above %q", s.low, first)
-		got := c.node(s.node, depth+1, false)
+		got := c.node(s.node, s.low, depth+1, false)
 		expect(got == s.counts, "child %d to count %v, found %v", i, s.counts, got)
 		sum = sum.plus(got)
 	}
