@@ -17,12 +17,12 @@ type field struct {
 }
 
 // isVarint reports whether f is field num, encoded as a number.
-func (f *field) isVarint(num protowire.Number) bool {
+func (f field) isVarint(num protowire.Number) bool {
 	return f.num == num && f.typ == protowire.VarintType
 }
 
 // isBytes reports whether f is field num, encoded with a length.
-func (f *field) isBytes(num protowire.Number) bool {
+func (f field) isBytes(num protowire.Number) bool {
 	return f.num == num && f.typ == protowire.BytesType
 }
 
@@ -53,14 +53,14 @@ func next(b []byte) (f field, rest []byte, err error) {
 }
 
 // walk calls set with every field of b in order, until set fails. name goes into errors.
-func walk(name string, b []byte, set func(f *field) error) error {
+func walk(name string, b []byte, set func(f field) error) error {
 	for len(b) > 0 {
 		f, rest, err := next(b)
 		if err == nil {
-			err = set(&f)
+			err = set(f)
 		}
 		if err != nil {
-			return decodeError(name, err)
+			return fmt.Errorf("decode %s: %w", name, err)
 		}
 		b = rest
 	}
@@ -69,9 +69,6 @@ func walk(name string, b []byte, set func(f *field) error) error {
 
 // errFieldNumber is about a field number that protobuf does not allow; protowire finds only the other invalid ones.
 var errFieldNumber = errors.New("field number out of range")
-
-// decodeError says which message could not be read.
-func decodeError(name string, err error) error { return fmt.Errorf("decode %s: %w", name, err) }
 
 // enum is an enumeration's number as it goes on the wire: negative ones are sign-extended to 64 bits.
 func enum(v int32) uint64 { return uint64(int64(v)) }
@@ -150,7 +147,7 @@ func sizeList(list []uint64) int {
 }
 
 // mergeList adds the elements of f to list: one number, or a packed run of them.
-func mergeList(list []uint64, f *field) ([]uint64, error) {
+func mergeList(list []uint64, f field) ([]uint64, error) {
 	if f.typ == protowire.VarintType {
 		return append(list, f.value), nil
 	}
@@ -165,4 +162,4 @@ func mergeList(list []uint64, f *field) ([]uint64, error) {
 }
 
 // isList reports whether f is an element, or a packed run of elements, of the list num.
-func (f *field) isList(num protowire.Number) bool { return f.isVarint(num) || f.isBytes(num) }
+func (f field) isList(num protowire.Number) bool { return f.isVarint(num) || f.isBytes(num) }

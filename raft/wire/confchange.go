@@ -16,7 +16,7 @@ func (c *ConfChange) Append(b []byte) []byte {
 // Unmarshal sets c to what b encodes. Context aliases b.
 func (c *ConfChange) Unmarshal(b []byte) error {
 	*c = ConfChange{}
-	return walk("ConfChange", b, func(f *field) error {
+	return walk("ConfChange", b, func(f field) error {
 		switch {
 		case f.isVarint(1):
 			c.ID = f.value
@@ -47,7 +47,7 @@ func (c *ConfChangeSingle) Append(b []byte) []byte {
 // Unmarshal sets c to what b encodes.
 func (c *ConfChangeSingle) Unmarshal(b []byte) error {
 	*c = ConfChangeSingle{}
-	return walk("ConfChangeSingle", b, func(f *field) error {
+	return walk("ConfChangeSingle", b, func(f field) error {
 		switch {
 		case f.isVarint(1):
 			c.Type = ConfChangeType(int32(f.value))
@@ -80,7 +80,7 @@ func (c *ConfChangeV2) Append(b []byte) []byte {
 // Unmarshal sets c to what b encodes. Context aliases b.
 func (c *ConfChangeV2) Unmarshal(b []byte) error {
 	*c = ConfChangeV2{}
-	return walk("ConfChangeV2", b, func(f *field) error {
+	return walk("ConfChangeV2", b, func(f field) error {
 		switch {
 		case f.isVarint(1):
 			c.Transition = ConfChangeTransition(int32(f.value))

@@ -16,28 +16,19 @@ func (e *Entry) Append(b []byte) []byte {
 // Unmarshal sets e to what b encodes. Data aliases b.
 func (e *Entry) Unmarshal(b []byte) error {
 	*e = Entry{}
-	for len(b) > 0 {
-		f, rest, err := next(b)
-		if err != nil {
-			return decodeError("Entry", err)
+	return walk("Entry", b, func(f field) error {
+		switch {
+		case f.isVarint(1):
+			e.Type = EntryType(int32(f.value))
+		case f.isVarint(2):
+			e.Term = f.value
+		case f.isVarint(3):
+			e.Index = f.value
+		case f.isBytes(4):
+			e.Data = f.bytes
 		}
-		e.set(&f)
-		b = rest
-	}
-	return nil
-}
-
-func (e *Entry) set(f *field) {
-	switch {
-	case f.isVarint(1):
-		e.Type = EntryType(int32(f.value))
-	case f.isVarint(2):
-		e.Term = f.value
-	case f.isVarint(3):
-		e.Index = f.value
-	case f.isBytes(4):
-		e.Data = f.bytes
-	}
+		return nil
+	})
 }
 
 // IsZero reports whether nothing is stored in s.
@@ -56,7 +47,7 @@ func (s *HardState) Append(b []byte) []byte {
 // Unmarshal sets s to what b encodes.
 func (s *HardState) Unmarshal(b []byte) error {
 	*s = HardState{}
-	return walk("HardState", b, func(f *field) error {
+	return walk("HardState", b, func(f field) error {
 		switch {
 		case f.isVarint(1):
 			s.Term = f.value
@@ -90,7 +81,7 @@ func (c *ConfState) Unmarshal(b []byte) error {
 }
 
 func (c *ConfState) merge(b []byte) error {
-	return walk("ConfState", b, func(f *field) (err error) {
+	return walk("ConfState", b, func(f field) (err error) {
 		switch {
 		case f.isList(1):
 			c.Voters, err = mergeList(c.Voters, f)
@@ -140,7 +131,7 @@ func (m *SnapshotMeta) Unmarshal(b []byte) error {
 }
 
 func (m *SnapshotMeta) merge(b []byte) error {
-	return walk("SnapshotMeta", b, func(f *field) error {
+	return walk("SnapshotMeta", b, func(f field) error {
 		switch {
 		case f.isBytes(1):
 			return m.ConfState.merge(f.bytes)
@@ -170,7 +161,7 @@ func (s *Snapshot) Unmarshal(b []byte) error {
 }
 
 func (s *Snapshot) merge(b []byte) error {
-	return walk("Snapshot", b, func(f *field) error {
+	return walk("Snapshot", b, func(f field) error {
 		switch {
 		case f.isBytes(1):
 			s.Data = f.bytes

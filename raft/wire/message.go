@@ -42,20 +42,10 @@ func (m *Message) Append(b []byte) []byte {
 // that etcd attaches to messages inside one member, is skipped unread.
 func (m *Message) Unmarshal(b []byte) error {
 	*m = Message{}
-	for len(b) > 0 {
-		f, rest, err := next(b)
-		if err == nil {
-			err = m.set(&f)
-		}
-		if err != nil {
-			return decodeError("Message", err)
-		}
-		b = rest
-	}
-	return nil
+	return walk("Message", b, m.set)
 }
 
-func (m *Message) set(f *field) error {
+func (m *Message) set(f field) error {
 	switch {
 	case f.isBytes(7):
 		m.Entries = append(m.Entries, Entry{})
@@ -73,7 +63,7 @@ func (m *Message) set(f *field) error {
 	return nil
 }
 
-func (m *Message) setNumber(f *field) {
+func (m *Message) setNumber(f field) {
 	switch f.num {
 	case 1:
 		m.Type = MessageType(int32(f.value))
