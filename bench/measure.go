@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -19,6 +20,7 @@ type sample struct {
 	P50Millis    float64 `json:"p50_ms"`
 	P99Millis    float64 `json:"p99_ms"`
 	CPUSeconds   float64 `json:"cpu_s"`         // of the server
+	LoadSeconds  float64 `json:"load_cpu_s"`    // CPU of the generator itself
 	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size of the server
 	WrittenBytes int64   `json:"written_bytes"` // by the server, to storage
 }
@@ -44,7 +46,15 @@ func measure(ctx context.Context, w work, l load, s *server, seed uint64, length
 			return sample{}, err
 		}
 	}
+	ownBefore, err := cpuTime(os.Getpid())
+	if err != nil {
+		return sample{}, err
+	}
 	t, err := l(ctx, s, seed, length)
+	if err != nil {
+		return sample{}, err
+	}
+	ownAfter, err := cpuTime(os.Getpid())
 	if err != nil {
 		return sample{}, err
 	}
@@ -59,6 +69,7 @@ func measure(ctx context.Context, w work, l load, s *server, seed uint64, length
 		P50Millis:    millis(t.percentile(0.50)),
 		P99Millis:    millis(t.percentile(0.99)),
 		CPUSeconds:   (after.cpu - before.cpu).Seconds(),
+		LoadSeconds:  (ownAfter - ownBefore).Seconds(),
 		PeakBytes:    peak,
 		WrittenBytes: after.writtenBytes - before.writtenBytes,
 	}, err
@@ -88,7 +99,7 @@ func (p plan) run(ctx context.Context) ([]workResult, error) {
 			return nil, fmt.Errorf("%s: %w", w.name, err)
 		}
 		r := workResult{Name: w.name, About: w.about, Rounds: rounds}
-		p.observe("%d/%d %s: CPU per op %s", i+1, len(p.works), w.name, r.row().cpu())
+		p.observe("%d/%d %s: CPU per op %s", i+1, len(p.works), w.name, r.row().commentary())
 		results = append(results, r)
 	}
 	return results, nil

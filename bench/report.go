@@ -48,6 +48,7 @@ type row struct {
 	cpuMicros    [2]float64 // of the server, per operation
 	peakMB       [2]float64 // 10^6 bytes
 	writtenPerOp [2]float64 // bytes
+	loadMicros   [2]float64 // CPU of the generator, per operation
 }
 
 func (w workResult) row() row {
@@ -66,12 +67,13 @@ func (w workResult) row() row {
 		cpuMicros:    medians(func(s sample) float64 { return perOp(s.CPUSeconds*1e6, s) }),
 		peakMB:       medians(func(s sample) float64 { return float64(s.PeakBytes) / 1e6 }),
 		writtenPerOp: medians(func(s sample) float64 { return perOp(float64(s.WrittenBytes), s) }),
+		loadMicros:   medians(func(s sample) float64 { return perOp(s.LoadSeconds*1e6, s) }),
 	}
 }
 
-// cpu renders the column that matters most, for the running commentary.
-func (r row) cpu() string {
-	return pairOf(r.cpuMicros) + " µs, " + times(r.cpuMicros[1], r.cpuMicros[0])
+// commentary renders the column that matters most, and what the generator cost.
+func (r row) commentary() string {
+	return fmt.Sprintf("%s µs, %s; generator %s µs", pairOf(r.cpuMicros), times(r.cpuMicros[1], r.cpuMicros[0]), pairOf(r.loadMicros))
 }
 
 func median(values []float64) float64 {
