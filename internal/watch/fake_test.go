@@ -17,9 +17,11 @@ type fakeStore struct {
 	compacted int64
 	log       []mvcc.Event
 	live      map[string]liveKey
-	views     int   // acquired and not released
-	reads     int   // calls of Changes
-	err       error // what Changes fails with
+	views     int    // acquired and not released
+	reads     int    // calls of Changes
+	err       error  // what Changes fails with
+	acquired  func() // called once after the next Acquire
+	reading   func() // called once by the next Changes
 }
 
 type liveKey struct {
@@ -88,9 +90,19 @@ func (f *fakeStore) revision() int64 {
 
 func (f *fakeStore) Acquire() View {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.views++
-	return &fakeView{store: f, rev: f.rev, compacted: f.compacted, log: f.log[:len(f.log):len(f.log)]}
+	v := &fakeView{store: f, rev: f.rev, compacted: f.compacted, log: f.log[:len(f.log):len(f.log)]}
+	f.mu.Unlock()
+	once(&f.acquired)
+	return v
+}
+
+// once calls and forgets a hook, if there is one.
+func once(hook *func()) {
+	if call := *hook; call != nil {
+		*hook = nil
+		call()
+	}
 }
 
 type fakeView struct {
@@ -127,6 +139,7 @@ func (v *fakeView) Changes(q mvcc.ChangesQuery) (mvcc.Changes, error) {
 	v.store.reads++
 	err := v.store.err
 	v.store.mu.Unlock()
+	once(&v.store.reading)
 	if err != nil {
 		return mvcc.Changes{}, err
 	}

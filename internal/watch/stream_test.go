@@ -283,6 +283,73 @@ func TestStoreAheadOfHub(t *testing.T) {
 	}
 }
 
+// TestCatchUpWithStoreAheadOfHub: the end of the ring is not the end of what a watcher has to catch up with.
+func TestCatchUpWithStoreAheadOfHub(t *testing.T) {
+	h, store := newHub(Config{})
+	s := h.NewStream(StreamConfig{})
+	defer s.Close()
+	put(h, store, "a")
+	put(h, store, "a")
+	events := store.apply(change{"a", []byte("4")})
+	create(t, s, CreateRequest{Key: []byte("a"), StartRevision: 2})
+	var got string
+	for range 2 {
+		r, err := s.Next(t.Context())
+		must(t, err)
+		got += describe(r)
+		s.Progress() // dropped while the watcher is behind, and at the hub's revision after that
+		h.check()
+	}
+	h.Publish(4, events)
+	r, err := s.Next(t.Context())
+	must(t, err)
+	got += describe(r)
+	if got != "id=0 rev=3 | PUT a=v @2 | PUT a=v @3\nid=0 rev=4 | PUT a=4 @4\nid=-1 rev=3\n" {
+		t.Error(got)
+	}
+}
+
+// TestPublishDuringCreate: what is published while a watcher is being made is either before it or delivered.
+func TestPublishDuringCreate(t *testing.T) {
+	h, store := newHub(Config{})
+	s := h.NewStream(StreamConfig{})
+	defer s.Close()
+	for start, want := range []string{
+		"id=0 rev=2 created\n",
+		"id=1 rev=3 created\nid=0 rev=3 | PUT a=v @3\nid=1 rev=3 | PUT a=v @2 | PUT a=v @3\n",
+	} {
+		store.acquired = func() { put(h, store, "a") }
+		must(t, s.Create(t.Context(), CreateRequest{Key: []byte("a"), StartRevision: int64(start)}))
+		got := ""
+		for _, r := range drain(t, s, map[int64][][]byte{}) {
+			got += describe(r)
+		}
+		if got != want {
+			t.Error(got)
+		}
+	}
+}
+
+// TestCancelWhileReading: a watcher that is canceled while its history is being read gets none of it.
+func TestCancelWhileReading(t *testing.T) {
+	h, store := newHub(Config{RingRevisions: 1})
+	s := h.NewStream(StreamConfig{})
+	defer s.Close()
+	put(h, store, "a")
+	put(h, store, "a")
+	create(t, s, CreateRequest{Key: []byte("a"), StartRevision: 2})
+	store.reading = func() { must(t, s.Cancel(t.Context(), 0)) }
+	r, err := s.Next(t.Context())
+	must(t, err)
+	if got := describe(r); got != "id=0 rev=3 canceled\n" {
+		t.Error(got)
+	}
+	if r, done, err := s.step(); done == responded || err != nil {
+		t.Error(describe(r), err)
+	}
+	h.check()
+}
+
 // TestBytesAreShared: streams get the same slices, and nobody reads the history for them.
 func TestBytesAreShared(t *testing.T) {
 	h, store := newHub(Config{})
