@@ -22,6 +22,7 @@ type cluster struct {
 	network []wire.Message // in flight
 	away    []uint64       // isolated members
 	history *history
+	lazy    bool // machines apply only when told
 	trace   func(format string, args ...any)
 }
 
@@ -31,6 +32,7 @@ type member struct {
 	core    *raft.Core // nil while it is down
 	disk    disk
 	pending []raft.Effects // not yet written, in order
+	waiting []raft.Effects // not yet applied, in order
 	machine machine
 	reads   []raft.ReadState
 	lost    []uint64
@@ -110,7 +112,7 @@ func (c *cluster) start(n *member) {
 	if err != nil {
 		c.t.Fatalf("member %d does not start: %v", n.id, err)
 	}
-	n.core, n.machine, n.pending, n.reads, n.lost = core, n.disk.machine, nil, nil, nil
+	n.core, n.machine = core, n.disk.machine
 	c.settle(n)
 }
 
@@ -119,7 +121,7 @@ func (c *cluster) crash(n *member, kept int) {
 	for _, e := range n.pending[:min(kept, len(n.pending))] {
 		n.disk.write(e)
 	}
-	n.core, n.pending, n.reads, n.lost = nil, nil, nil, nil
+	n.core, n.pending, n.waiting, n.reads, n.lost = nil, nil, nil, nil, nil
 }
 
 // settle takes out what the last step decided, and checks everything that can be checked.
@@ -136,7 +138,10 @@ func (c *cluster) settle(n *member) {
 		c.showEffects(n, e)
 		n.pending = append(n.pending, e)
 		c.post(n, e.Messages)
-		c.apply(n, e)
+		n.waiting = append(n.waiting, e)
+		if !c.lazy {
+			c.apply(n, 1)
+		}
 		n.reads, n.lost = append(n.reads, e.Reads...), append(n.lost, e.Lost...)
 	}
 	if err := c.history.observe(n.core.Status()); err != nil {
@@ -192,7 +197,17 @@ func (n *member) termAt(index uint64) (uint64, bool) {
 	return n.disk.entries[at].Term, true
 }
 
-func (c *cluster) apply(n *member, e raft.Effects) {
+// apply lets the machine of a member do what the first count effects ask for.
+func (c *cluster) apply(n *member, count int) {
+	c.t.Helper()
+	for ; count > 0 && len(n.waiting) > 0; count-- {
+		e := n.waiting[0]
+		n.waiting = n.waiting[1:]
+		c.applyEffects(n, e)
+	}
+}
+
+func (c *cluster) applyEffects(n *member, e raft.Effects) {
 	c.t.Helper()
 	if s := e.InstallSnapshot; s != nil {
 		n.machine = machine{applied: s.Meta.Index, sum: binary.BigEndian.Uint64(s.Data), conf: s.Meta.ConfState}
@@ -255,7 +270,7 @@ func (d *disk) write(e raft.Effects) {
 
 // flush stores the machine, as far as the log allows, and lets the log begin behind it, less a few entries.
 func (c *cluster) flush(n *member, keep uint64) {
-	if n.machine.applied > n.core.Durable() || n.machine.applied == 0 {
+	if n.machine.applied > n.core.Durable() || n.machine.applied <= n.disk.machine.applied {
 		return
 	}
 	term := func(index uint64) uint64 {

@@ -345,3 +345,132 @@ func BenchmarkReadIndexSingleVoter(b *testing.B) {
 		core.Effects()
 	}
 }
+
+// TestNobodyCampaignsUnderAnOldConfiguration: a founder that has applied only that itself is a member would win alone.
+func TestNobodyCampaignsUnderAnOldConfiguration(t *testing.T) {
+	c := newCluster(t, defaults, nil, nil)
+	c.lazy = true
+	n := c.add(1, foundingDisk([]uint64{1, 2, 3}, nil))
+	first := n.core.ApplyConfChange(wire.ConfChange{NodeID: 1})
+	n.core.Applied(1)
+	c.tick(1, 50)
+	if s := c.status(1); s.Role != raft.Follower || s.Term != 1 {
+		t.Fatalf("campaigns as member of %v: %+v", first.Voters, s)
+	}
+}
+
+// snapshotAt is a snapshot message for member 2 of a cluster of three.
+func snapshotAt(index, term uint64) wire.Message {
+	meta := wire.SnapshotMeta{ConfState: wire.ConfState{Voters: []uint64{1, 2, 3}}, Index: index, Term: term}
+	return wire.Message{Type: wire.MsgSnap, From: 1, To: 2, Term: term, Snapshot: &wire.Snapshot{Data: make([]byte, 8), Meta: meta}}
+}
+
+func TestNobodyCampaignsWhileInstallingASnapshot(t *testing.T) {
+	c := three(t)
+	c.lazy = true
+	if err := c.step(snapshotAt(9, 2)); err != nil {
+		t.Fatal(err)
+	}
+	c.tick(2, 50)
+	if s := c.status(2); s.Role != raft.Follower || s.First != 10 {
+		t.Fatalf("%+v", s)
+	}
+	c.apply(c.members[2], 9)
+	c.tick(2, 50)
+	if s := c.status(2); s.Role != raft.PreCandidate {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestSnapshotReplacesWritesUnderWay: a tail that is being written when a snapshot replaces it is not durable when the
+// write ends, however far it went.
+func TestSnapshotReplacesWritesUnderWay(t *testing.T) {
+	c := three(t)
+	tail := wire.Message{Type: wire.MsgApp, From: 3, To: 2, Term: 2, Index: 3, LogTerm: 1}
+	for index := range uint64(9) {
+		tail.Entries = append(tail.Entries, wire.Entry{Index: 4 + index, Term: 2})
+	}
+	for _, m := range []wire.Message{tail, snapshotAt(6, 3)} {
+		if err := c.step(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := c.members[2]
+	c.sync(n, 1)
+	if s := c.status(2); s.Last != 6 || s.Durable > 6 {
+		t.Fatalf("%+v", s)
+	}
+	c.sync(n, 1)
+	if s := c.status(2); s.Durable != 6 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestCommitEndsWithWhatTheLeaderSent: what the follower holds beyond that may not be the leader's.
+func TestCommitEndsWithWhatTheLeaderSent(t *testing.T) {
+	c := three(t)
+	for _, m := range []wire.Message{
+		{Type: wire.MsgApp, From: 3, To: 2, Term: 2, Index: 3, LogTerm: 1, Entries: []wire.Entry{{Index: 4, Term: 2}, {Index: 5, Term: 2}}},
+		{Type: wire.MsgApp, From: 1, To: 2, Term: 3, Index: 4, LogTerm: 2, Commit: 9},
+	} {
+		if err := c.step(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := c.status(2); s.Commit != 4 || s.Last != 5 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestNewLeaderWaitsForChangesInItsLog: a change that its predecessor proposed may still be committed.
+func TestNewLeaderWaitsForChangesInItsLog(t *testing.T) {
+	c := newCluster(t, defaults, []uint64{1, 2, 3}, nil)
+	c.run()
+	c.elect(1)
+	c.do(1, func(core *raft.Core) { _ = core.ProposeConfChange(wire.ConfChange{NodeID: 4}) })
+	c.run(1, 3) // stored by 2 alone, not committed
+	c.isolate([]uint64{1})
+	c.lazy = true
+	c.tick(3, 10)
+	c.tick(2, 12)
+	c.run()
+	lead := c.members[2]
+	if lead.core.Role() != raft.Leader {
+		t.Fatalf("%+v", lead.core.Status())
+	}
+	learner := wire.ConfChange{Type: wire.ConfChangeAddLearnerNode, NodeID: 5}
+	c.do(2, func(core *raft.Core) {
+		if err := core.ProposeConfChange(learner); !errors.Is(err, raft.ErrConfChangePending) {
+			t.Fatal(err)
+		}
+	})
+	c.apply(lead, len(lead.waiting))
+	c.do(2, func(core *raft.Core) {
+		if err := core.ProposeConfChange(learner); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestOldPreVotesDoNotCount: a grant that was given for an earlier question says nothing about this one.
+func TestOldPreVotesDoNotCount(t *testing.T) {
+	c := three(t)
+	c.tick(1, 20)
+	if s := c.status(1); s.Role != raft.PreCandidate || s.Term != 1 {
+		t.Fatalf("%+v", s)
+	}
+	for _, term := range []uint64{1, 3} {
+		if err := c.step(wire.Message{Type: wire.MsgPreVoteResp, From: 2, To: 1, Term: term}); err != nil {
+			t.Fatal(err)
+		}
+		if s := c.status(1); s.Role != raft.PreCandidate {
+			t.Fatalf("%+v after a grant for term %d", s, term)
+		}
+	}
+	if err := c.step(wire.Message{Type: wire.MsgPreVoteResp, From: 2, To: 1, Term: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.status(1); s.Role != raft.Candidate || s.Term != 2 {
+		t.Fatalf("%+v", s)
+	}
+}

@@ -72,6 +72,7 @@ func runRandom(t *testing.T, seed uint64) {
 	if *seedFlag != 0 {
 		r.trace = t.Logf
 	}
+	r.lazy = rng.IntN(2) == 0
 	r.jitter = func(_ uint64, n int) int { return rng.IntN(n) }
 	for range 1500 {
 		r.step()
@@ -94,6 +95,10 @@ func (r *randomRun) step() {
 		r.tick(n.id, 1+r.rng.IntN(2))
 	case 2, 3:
 		r.sync(n, 1+r.rng.IntN(3))
+		if r.rng.IntN(2) == 0 {
+			r.apply(n, 1+r.rng.IntN(5))
+			r.settle(n)
+		}
 	case 4:
 		r.ask(n)
 	case 5:
@@ -211,7 +216,11 @@ func (r *randomRun) reportSnapshot(m wire.Message, ok bool) {
 
 // heal repairs everything and demands that a leader emerges and a proposal gets applied by all members.
 func (r *randomRun) heal() {
-	r.weather = weather{}
+	r.weather, r.lazy = weather{}, false
+	r.each(func(n *member) {
+		r.apply(n, len(n.waiting))
+		r.settle(n)
+	})
 	for _, id := range r.ids {
 		if r.members[id].core == nil {
 			r.start(r.members[id])
