@@ -88,6 +88,47 @@ func TestFlowControl(t *testing.T) {
 	}
 }
 
+// TestWindow: no more is sent than the server gave room for, and reading its
+// updates makes room again.
+func TestWindow(t *testing.T) {
+	_, address := startFake(t)
+	c, err := dial(address, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	request := appendPut(nil, keyAt(1), payload(1, 10_000))
+	started := 0
+	for started < 100 {
+		id, err := c.start(pathPut, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id == 0 {
+			break
+		}
+		started++
+	}
+	if want := defaultWindow / (prefixBytes + len(request)); started != want {
+		t.Errorf("%d calls fit into the first window, want %d", started, want)
+	}
+	ended := 0
+	c.onEnd = func(_ uint32, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		ended++
+	}
+	for ended < started {
+		if err := c.read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if id, err := c.start(pathPut, request); id == 0 || err != nil {
+		t.Errorf("no room after all answers: stream %d, error %v", id, err)
+	}
+}
+
 // TestFillKeys: each key once, in order, whatever the number and size.
 func TestFillKeys(t *testing.T) {
 	for _, c := range []struct{ keys, bytes int }{{0, 10}, {1, 10}, {128, 10}, {300, 10}, {100, 1024}, {3, 50_000}} {
