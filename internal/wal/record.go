@@ -239,8 +239,8 @@ func walkFields(b []byte, set func(num protowire.Number, value uint64, data []by
 // but not its type, and this is what keeps a damaged type from turning an entry into a state.
 func unmarshalState(b []byte) (s wire.HardState, err error) {
 	var seen [4]bool
-	err = walkFields(b, func(num protowire.Number, _ uint64, _ []byte) error {
-		if num < 1 || num > 3 {
+	err = walkFields(b, func(num protowire.Number, _ uint64, data []byte) error {
+		if num < 1 || num > 3 || data != nil {
 			return fmt.Errorf("unexpected field %d in a hard state", num)
 		}
 		seen[num] = true

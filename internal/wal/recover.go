@@ -149,7 +149,7 @@ type survey struct {
 	metadata    Metadata
 	state       wire.HardState
 	marks       []Mark
-	termMax     uint64 // of all entries so far
+	termMax     uint64 // of all entries and marks so far
 }
 
 func (v *survey) visit(r Record) (err error) {
@@ -161,10 +161,22 @@ func (v *survey) visit(r Record) (err error) {
 	case RecordMark:
 		return v.visitMark(r.Data)
 	case RecordEntry:
-		e, err := unmarshalEntry(r.Data)
-		v.termMax = max(v.termMax, e.Term)
+		return v.visitEntry(r.Data)
+	}
+	return nil
+}
+
+// visitEntry refuses what a hard state looks like whose record type was damaged: a membership change of the second kind
+// without data, in a term of which nothing was heard before. A term begins with a normal entry.
+func (v *survey) visitEntry(data []byte) error {
+	e, err := unmarshalEntry(data)
+	if err != nil {
 		return err
 	}
+	if e.Type == wire.EntryConfChangeV2 && len(e.Data) == 0 && e.Term > max(v.termMax, v.state.Term) {
+		return fmt.Errorf("entry %d begins term %d with a membership change", e.Index, e.Term)
+	}
+	v.termMax = max(v.termMax, e.Term)
 	return nil
 }
 
@@ -197,6 +209,7 @@ func (v *survey) visitMark(data []byte) error {
 		}
 	}
 	v.marks = append(v.marks, m)
+	v.termMax = max(v.termMax, m.Term)
 	return nil
 }
 
