@@ -22,7 +22,8 @@ type cluster struct {
 	network []wire.Message // in flight
 	away    []uint64       // isolated members
 	history *history
-	lazy    bool // machines apply only when told
+	lazy    bool        // machines apply only when told
+	gather  func() bool // whether to take in more messages before asking for effects; nil is never
 	trace   func(format string, args ...any)
 }
 
@@ -306,7 +307,9 @@ func (c *cluster) deliver(i int) {
 		c.trace("%d refuses: %v", n.id, err)
 		c.history.refused(c.t, err)
 	}
-	c.settle(n)
+	if c.gather == nil || !c.gather() {
+		c.settle(n)
+	}
 }
 
 // run lets messages arrive in order and writes complete, until nothing is left to happen. held says whose disk is stuck.

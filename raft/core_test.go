@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/progress"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -471,6 +472,102 @@ func TestOldPreVotesDoNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := c.status(1); s.Role != raft.Candidate || s.Term != 2 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestAcknowledgementsAreGathered: several appends that wait for the same write are answered once.
+func TestAcknowledgementsAreGathered(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	c.propose(1, "a")
+	c.propose(1, "b")
+	follower := c.members[2].core
+	sent := c.take(wire.MsgApp)
+	for _, m := range append(sent, sent...) { // the first comes once more, after the second
+		if m.To == 2 && m.Index < 6 {
+			if err := follower.Step(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	e := follower.Effects()
+	if len(e.Append) != 2 || len(e.AfterSync) != 1 || e.AfterSync[0].Index != 6 {
+		t.Fatalf("%+v", e)
+	}
+}
+
+// TestPassedOnOnce: a request that reaches a former leader goes on to the new one, but not back to who sent it.
+func TestPassedOnOnce(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	data := []wire.Entry{{Data: []byte("12345678")}}
+	for _, kind := range []wire.MessageType{wire.MsgProp, wire.MsgReadIndex} {
+		if err := c.step(wire.Message{Type: kind, From: 3, To: 2, Entries: data}); err != nil {
+			t.Fatal(err)
+		}
+		if on := c.take(kind); len(on) != 1 || on[0].To != 1 || on[0].From != 3 || on[0].Term != 0 {
+			t.Fatalf("%+v", on)
+		}
+		if err := c.step(wire.Message{Type: kind, From: 1, To: 2, Entries: data}); !errors.Is(err, raft.ErrNoLeader) || len(c.network) > 0 {
+			t.Fatalf("%v, %+v", err, c.network)
+		}
+	}
+	if err := c.step(wire.Message{Type: wire.MsgProp, From: 1, To: 1, Entries: data}); err != nil || c.status(1).Last != 5 {
+		t.Fatalf("a proposal that came back to its sender, who leads now: %v", err)
+	}
+}
+
+// TestForwardedEntriesAreChecked: what a follower hands over goes through the same doors.
+func TestForwardedEntriesAreChecked(t *testing.T) {
+	remove := wire.ConfChange{Type: wire.ConfChangeRemoveNode, NodeID: 3}
+	change := wire.Entry{Type: wire.EntryConfChange, Data: remove.Append(nil)}
+	for name, tc := range map[string]struct {
+		entries []wire.Entry
+		err     error
+		added   uint64
+	}{
+		"two changes":       {[]wire.Entry{change, {Data: []byte("x")}, change}, raft.ErrConfChangePending, 2},
+		"broken change":     {[]wire.Entry{{Type: wire.EntryConfChange, Data: []byte{0xff}}}, raft.ErrBadMessage, 0},
+		"set of changes":    {[]wire.Entry{{Type: wire.EntryConfChangeV2}}, raft.ErrBadMessage, 0},
+		"while handed over": {[]wire.Entry{{Data: []byte("x")}}, raft.ErrDropped, 0},
+	} {
+		c := three(t)
+		c.elect(1)
+		if tc.err == raft.ErrDropped {
+			c.do(1, func(core *raft.Core) { core.TransferLeader(2) })
+		}
+		err := c.step(wire.Message{Type: wire.MsgProp, From: 2, To: 1, Entries: tc.entries})
+		if added := c.status(1).Last - 4; !errors.Is(err, tc.err) || added != tc.added {
+			t.Errorf("%s: %v, %d entries added", name, err, added)
+		}
+	}
+}
+
+// TestSnapshotWaitsForASignOfLife: a member that is not there gets none.
+func TestSnapshotWaitsForASignOfLife(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	c.isolate([]uint64{3})
+	c.propose(1, "a", "b")
+	c.run()
+	for range 20 { // its activity is asked for and forgotten
+		c.tick(1, 1)
+		c.run()
+	}
+	c.do(1, func(core *raft.Core) { core.ReportUnreachable(3) })
+	c.flush(c.members[1], 0)
+	for range 5 {
+		c.tick(1, 1)
+		c.run()
+	}
+	if p := c.status(1).Peers[2]; p.State != progress.Probe || p.Active {
+		t.Fatalf("%+v", p)
+	}
+	c.isolate(nil)
+	c.tick(1, 1)
+	c.run()
+	if s := c.status(3); s.Applied != 6 || s.First != 7 {
 		t.Fatalf("%+v", s)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the random cluster with this seed only, and trace it")
-	runsFlag = flag.Int("runs", 120, "how many random clusters to run")
+	runsFlag = flag.Int("runs", 100, "how many random clusters to run")
 )
 
 // TestRandomCluster runs clusters with a network that loses, repeats and reorders, disks that are slow, and members that
@@ -73,6 +73,9 @@ func runRandom(t *testing.T, seed uint64) {
 		r.trace = t.Logf
 	}
 	r.lazy = rng.IntN(2) == 0
+	if gather := part(0.8); gather > 0 {
+		r.gather = func() bool { return rng.Float64() < gather }
+	}
 	r.jitter = func(_ uint64, n int) int { return rng.IntN(n) }
 	for range 1500 {
 		r.step()
@@ -216,7 +219,7 @@ func (r *randomRun) reportSnapshot(m wire.Message, ok bool) {
 
 // heal repairs everything and demands that a leader emerges and a proposal gets applied by all members.
 func (r *randomRun) heal() {
-	r.weather, r.lazy = weather{}, false
+	r.weather, r.lazy, r.gather = weather{}, false, nil
 	r.each(func(n *member) {
 		r.apply(n, len(n.waiting))
 		r.settle(n)

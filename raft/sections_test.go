@@ -508,3 +508,34 @@ func TestThesis10_2_1_PipelineHasABound(t *testing.T) {
 		t.Fatalf("%+v", p)
 	}
 }
+
+func TestPaper5_2_HeartbeatsKeepFollowersQuiet(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	for range 100 {
+		for _, id := range c.ids {
+			c.tick(id, 1)
+		}
+		c.run()
+	}
+	if s := c.status(2); s.Term != 2 || s.Lead != 1 || c.history.elections != 1 {
+		t.Fatalf("%d elections: %+v", c.history.elections, s)
+	}
+}
+
+// TestThesis6_2_NewMembersGetTime: a leader that makes sure of its quorum does not miss a member that was added just now.
+func TestThesis6_2_NewMembersGetTime(t *testing.T) {
+	c := newClusterAtRest(t, defaults, 1)
+	c.elect(1)
+	c.tick(1, 9)
+	c.do(1, func(core *raft.Core) { _ = core.ProposeConfChange(wire.ConfChange{NodeID: 2}) })
+	c.run()
+	c.tick(1, 1)
+	if s := c.status(1); s.Role != raft.Leader || len(s.ConfState.Voters) != 2 {
+		t.Fatalf("%+v", s)
+	}
+	c.tick(1, 10)
+	if s := c.status(1); s.Role != raft.Follower {
+		t.Fatalf("leads on without a quorum: %+v", s)
+	}
+}
