@@ -11,7 +11,7 @@ import (
 func TestBehaviour(t *testing.T) {
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		start := func(t *testing.T, flags ...string) behaviour.Target {
-			s := process.Start(t, process.Config{Program: program, Builder: builder, Flags: append([]string{"--unsafe-no-fsync"}, flags...)})
+			s := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true, Flags: flags})
 			return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL()}
 		}
 		target := start(t)

@@ -26,6 +26,10 @@ type Config struct {
 	Builder *Builder
 	DataDir string   // empty: a fresh directory of the test
 	Flags   []string // appended to the addresses and the directory
+
+	// Volatile gives up what a loss of power would need: the directory is in
+	// memory if the system offers that, and the server never syncs.
+	Volatile bool
 }
 
 // Server is one member on its own data directory and ports. Its methods are
@@ -46,7 +50,10 @@ type Server struct {
 func Start(tb testing.TB, cfg Config) *Server {
 	tb.Helper()
 	if cfg.DataDir == "" {
-		cfg.DataDir = filepath.Join(tb.TempDir(), "data")
+		cfg.DataDir = filepath.Join(freshDir(tb, cfg.Volatile), "data")
+	}
+	if cfg.Volatile {
+		cfg.Flags = append([]string{"--unsafe-no-fsync"}, cfg.Flags...)
 	}
 	s := &Server{
 		tb:      tb,
@@ -59,6 +66,21 @@ func Start(tb testing.TB, cfg Config) *Server {
 	tb.Cleanup(s.finish)
 	s.Restart()
 	return s
+}
+
+// freshDir returns a directory that is removed at the end of the test.
+func freshDir(tb testing.TB, volatile bool) string {
+	tb.Helper()
+	const memory = "/dev/shm"
+	if _, err := os.Stat(memory); err != nil || !volatile {
+		return tb.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "quoin-interop-")
+	if err != nil {
+		tb.Fatalf("make a directory in memory: %v", err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // Endpoint is the client address as host:port.
