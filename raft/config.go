@@ -57,8 +57,8 @@ func (cfg *Config) limits() progress.Limits {
 }
 
 func (b *Boot) validate() error {
-	if !consistent(b.Snapshot.Index, b.Snapshot.Term) {
-		return fmt.Errorf("%w start: snapshot at index %d of term %d", ErrInvalid, b.Snapshot.Index, b.Snapshot.Term)
+	if !consistent(b.Snapshot.Index, b.Snapshot.Term) || b.HardState.Term > highest {
+		return fmt.Errorf("%w start: snapshot at index %d of term %d, term %d", ErrInvalid, b.Snapshot.Index, b.Snapshot.Term, b.HardState.Term)
 	}
 	if err := checkEntries(b.Entries, b.Snapshot.Index, b.Snapshot.Term, b.HardState.Term); err != nil {
 		return fmt.Errorf("%w log: %w", ErrInvalid, err)
@@ -66,26 +66,6 @@ func (b *Boot) validate() error {
 	last := b.Snapshot.Index + uint64(len(b.Entries))
 	if b.HardState.Commit > last || b.Applied > last || b.Applied < b.Snapshot.Index {
 		return fmt.Errorf("%w start: log from %d to %d, committed to %d, applied to %d", ErrInvalid, b.Snapshot.Index, last, b.HardState.Commit, b.Applied)
-	}
-	return nil
-}
-
-// consistent reports whether an entry can have this index and term; index 0 stands for the beginning of the log.
-func consistent(index, term uint64) bool { return (index == 0) == (term == 0) }
-
-// checkEntries reports whether entries continue a log that ends with (index, term), with terms that never fall and none
-// above limit.
-func checkEntries(entries []wire.Entry, index, term, limit uint64) error {
-	for i := range entries {
-		e := &entries[i]
-		index++
-		if e.Index != index {
-			return fmt.Errorf("entry with index %d where %d belongs", e.Index, index)
-		}
-		if e.Term < max(term, 1) || e.Term > limit {
-			return fmt.Errorf("entry %d has term %d, expected %d to %d", e.Index, e.Term, max(term, 1), limit)
-		}
-		term = e.Term
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func (c *Core) Step(m wire.Message) error {
 		}
 		return nil
 	}
-	if m.Term == 0 || m.From == c.cfg.ID {
+	if m.Term == 0 || m.Term > highest || m.From == c.cfg.ID {
 		return fmt.Errorf("%w: type %d of term %d from %x", ErrBadMessage, m.Type, m.Term, m.From)
 	}
 	if !c.admit(&m) {

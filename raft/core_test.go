@@ -85,6 +85,7 @@ func TestSenselessMessagesAreRefused(t *testing.T) {
 		"snapshot of nothing":   {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{}},
 		"snapshot of later":     {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{Meta: wire.SnapshotMeta{Index: 9, Term: 3}}},
 		"snapshot of learners":  {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{Meta: wire.SnapshotMeta{Index: 9, Term: 2, ConfState: wire.ConfState{Learners: []uint64{2}}}}},
+		"snapshot beyond all":   {Type: wire.MsgSnap, From: 1, Term: 2, Snapshot: &wire.Snapshot{Meta: wire.SnapshotMeta{Index: 1 << 63, Term: 2, ConfState: wire.ConfState{Voters: []uint64{1, 2, 3}}}}},
 		"read without id":       {Type: wire.MsgReadIndex, From: 1, Term: 2},
 		"answer without id":     {Type: wire.MsgReadIndexResp, From: 1, Term: 2, Entries: []wire.Entry{{Data: []byte{1}}}},
 		"empty proposal":        {Type: wire.MsgProp, From: 1},

@@ -204,3 +204,28 @@ func (l *log) check() error {
 	}
 	return nil
 }
+
+// highest bounds terms and indexes from outside, so that counting on from them cannot overflow. Nobody gets there honestly.
+const highest = 1 << 62
+
+// consistent reports whether an entry can have this index and term; index 0 stands for the beginning of the log.
+func consistent(index, term uint64) bool {
+	return (index == 0) == (term == 0) && index <= highest && term <= highest
+}
+
+// checkEntries reports whether entries continue a log that ends with (index, term), with terms that never fall and none
+// above limit.
+func checkEntries(entries []wire.Entry, index, term, limit uint64) error {
+	for i := range entries {
+		e := &entries[i]
+		index++
+		if e.Index != index {
+			return fmt.Errorf("entry with index %d where %d belongs", e.Index, index)
+		}
+		if e.Term < max(term, 1) || e.Term > limit {
+			return fmt.Errorf("entry %d has term %d, expected %d to %d", e.Index, e.Term, max(term, 1), limit)
+		}
+		term = e.Term
+	}
+	return nil
+}
