@@ -24,36 +24,6 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestIDs(t *testing.T) {
-	single := MemberID([]string{"http://localhost:2380"}, "etcd-cluster")
-	if single != 0x8e9e05c52164694d || ClusterID([]uint64{single}) != 0xcdf818194e3a8c32 {
-		t.Fatalf("member %x, cluster %x", single, ClusterID([]uint64{single}))
-	}
-	var members []uint64
-	for _, port := range []string{"32380", "12380", "22380"} {
-		members = append(members, MemberID([]string{"http://127.0.0.1:" + port}, "etcd-cluster-1"))
-	}
-	if want := []uint64{0xfd422379fda50e48, 0x8211f1d0f64f3269, 0x91bc3c398fb3c146}; !slices.Equal(members, want) {
-		t.Fatalf("members %x", members)
-	}
-	if id := ClusterID(members); id != 0xef37ad9dc622a7c4 {
-		t.Fatalf("cluster %x", id)
-	}
-	if members[0] != 0xfd422379fda50e48 {
-		t.Fatal("the argument was sorted")
-	}
-}
-
-func TestIDsOfSeveralURLs(t *testing.T) {
-	a, b := MemberID([]string{"http://b:1", "http://a:1"}, "t"), MemberID([]string{"http://a:1", "http://b:1"}, "t")
-	if a != b || a != idOf([]byte("http://a:1http://b:1t")) {
-		t.Fatalf("%x and %x", a, b)
-	}
-	if AddedMemberID([]string{"http://a:1"}, 1700000000) != idOf([]byte("http://a:11700000000")) {
-		t.Fatal("id of an added member")
-	}
-}
-
 func open(t *testing.T, fsys vfs.FS, dir string) *Dir {
 	t.Helper()
 	d, err := Open(fsys, dir, "")

@@ -34,7 +34,7 @@ func newHashTask(c *compaction) *HashTask {
 // on one goroutine, while the store goes on, and hands the task back with
 // ReturnHashTask; compaction waits for that.
 func (s *Store) TakeHashTask() *HashTask {
-	if s.job == nil || s.job.stage != hashing || s.job.hash.out {
+	if s.job == nil || s.job.stage != hashing || s.job.hash.out || s.job.hash.done {
 		return nil
 	}
 	s.job.hash.out = true

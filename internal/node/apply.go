@@ -97,12 +97,19 @@ func (n *Node) compactStep() (more bool) {
 		return false
 	}
 	if !more {
-		for _, done := range n.compacted {
-			close(done)
-		}
-		n.compacted = nil
+		n.compactionDone()
 	}
 	return more
+}
+
+// compactionDone publishes a view that knows the hash of what was compacted, and wakes those who waited. The caller holds applyMu.
+func (n *Node) compactionDone() {
+	old := n.view.Swap(n.cfg.Applier.View())
+	old.Release()
+	for _, done := range n.compacted {
+		close(done)
+	}
+	n.compacted = nil
 }
 
 // hash does the part of a compaction that only reads, beside the applier.

@@ -112,6 +112,11 @@ func (n *Node) runFlusher() {
 		case <-n.cfg.Backend.FlushWanted():
 		case <-ticker.C:
 		case asked = <-n.flushes:
+		case <-n.cfg.Log.PrepareWanted():
+			if err := n.cfg.Log.Prepare(); err != nil {
+				n.cfg.Logger.Warn("next log segment not prepared", "error", err)
+			}
+			continue
 		case <-n.ctx.Done():
 			return
 		}

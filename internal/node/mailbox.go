@@ -32,12 +32,6 @@ func (m *mailbox[T]) take(spare []T) []T {
 	return items
 }
 
-// len is the number of items waiting.
-func (m *mailbox[T]) len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.mu.items)
-}
 
 // poke sends on a channel of capacity 1 unless a signal is pending already.
 func poke(c chan struct{}) {

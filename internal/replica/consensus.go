@@ -30,10 +30,17 @@ type Consensus struct {
 	ready   []uint64         // reads to answer with the next Output
 	mark    *wal.Mark        // mark to write with the next Output
 
+	flush     flush // the last one told of
 	applied   uint64
 	flushed   uint64
 	marked    uint64
 	compacted uint64
+}
+
+// flush is how far the database file is.
+type flush struct {
+	at    schema.Applied
+	state wire.ConfState
 }
 
 // ConsensusOptions are the distances at which Consensus acts, in log entries.
@@ -115,7 +122,7 @@ func (c *Consensus) Applied(index uint64, changes []wire.ConfChange) {
 		c.leadAlone()
 	}
 	c.releaseReads()
-	c.forget()
+	c.settle()
 }
 
 // releaseReads answers the reads whose index is applied.
@@ -128,16 +135,23 @@ func (c *Consensus) releaseReads() {
 	c.waiting = append(c.waiting[:0], c.waiting[n:]...)
 }
 
-// Flushed tells that the database file contains everything up to a. When enough came since the last mark, the next Output carries a
-// new one, from where a restart will read the log. state is the configuration as of a.
+// Flushed tells that the database file contains everything up to a, under the configuration that held at a. It may come before Applied
+// tells of the same index, and counts from then on.
 func (c *Consensus) Flushed(a schema.Applied, state wire.ConfState) {
-	if a.Index > c.applied {
-		panic(fmt.Sprintf("replica: flushed index %d above applied %d", a.Index, c.applied))
-	}
-	c.flushed = max(c.flushed, a.Index)
-	if c.flushed >= c.marked+c.opts.MarkEvery {
-		c.mark = &wal.Mark{Index: a.Index, Term: a.Term, ConfState: &state}
-		c.marked = a.Index
+	c.flush = flush{a, state}
+	c.settle()
+}
+
+// settle acts on what was flushed and applied. When enough came since the last mark, the next Output carries a new one, from where a
+// restart will read the log.
+func (c *Consensus) settle() {
+	if c.flush.at.Index <= c.applied {
+		c.flushed = max(c.flushed, c.flush.at.Index)
+		if c.flushed >= c.marked+c.opts.MarkEvery {
+			state := c.flush.state
+			c.mark = &wal.Mark{Index: c.flush.at.Index, Term: c.flush.at.Term, ConfState: &state}
+			c.marked = c.flushed
+		}
 	}
 	c.forget()
 }

@@ -1,0 +1,145 @@
+package embed
+
+import (
+	"log/slog"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.etcd.io/etcd/api/v3/version"
+
+	"github.com/quoin-kv/quoin/internal/api/ops"
+	"github.com/quoin-kv/quoin/internal/config"
+	"github.com/quoin-kv/quoin/internal/lease"
+	"github.com/quoin-kv/quoin/internal/node"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/service"
+)
+
+// Bounds that no option sets.
+const (
+	maxPending = 20000 // proposals that wait at once
+	maxBacklog = 5000  // entries committed but not applied
+)
+
+// clusterVersion is the version that this server proposes for a cluster whose members are all like it.
+const clusterVersion = "3.7.0"
+
+func millis(n uint) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// minLeaseTTL is the least time to live of a lease, in seconds.
+func minLeaseTTL(cfg *config.Config) int64 {
+	return lease.MinTTL(int(cfg.ElectionMs/cfg.HeartbeatMs), millis(cfg.HeartbeatMs))
+}
+
+func serviceConfig(cfg *config.Config, d *data, m *ops.Metrics, logger *slog.Logger) service.Config {
+	return service.Config{
+		Logger: logger, ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID,
+		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
+		Version: version.Version, ClusterVersion: clusterVersion,
+		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes,
+		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress,
+		Metrics: service.Metrics{
+			Range: m.Range, Request: m.Request,
+			Lease: func(change service.LeaseChange, ttl int64) {
+				switch change {
+				case service.LeaseGranted:
+					m.LeaseGranted.Inc()
+					m.LeaseTTL.Observe(float64(ttl))
+				case service.LeaseRenewed:
+					m.LeaseRenewed.Inc()
+				case service.LeaseRevoked:
+					m.LeaseRevoked.Inc()
+				}
+			},
+			LeaseExpired: m.LeaseExpired.Inc,
+		},
+	}
+}
+
+func nodeConfig(cfg *config.Config, d *data, svc *service.Service, m *ops.Metrics, logger *slog.Logger) node.Config {
+	return node.Config{
+		Logger: logger, Consensus: d.consensus, Applier: d.applier, Log: d.log, Backend: d.backend, Durable: d.durable,
+		Tick: millis(cfg.HeartbeatMs), FlushInterval: cfg.BatchInterval,
+		CompactionBatch: cfg.CompactionBatchLimit, CompactionPause: cfg.CompactionSleep, SlowApply: cfg.WarningApply,
+		KeepSegments: int(cfg.MaxWALs), MaxPending: maxPending, MaxBacklog: maxBacklog,
+		Observer: svc,
+		Metrics: node.Metrics{
+			Apply:     func(took time.Duration, b *replica.Batch) { observeApply(m, took, b) },
+			SlowApply: m.SlowApply.Inc, ProposalFailed: m.ProposalsFailed.Inc, LeaderChanged: m.LeaderChanges.Inc, ReadFailed: m.ReadsFailed.Inc,
+		},
+	}
+}
+
+// observeApply counts what a batch did. The time of a batch is shared evenly by its requests.
+func observeApply(m *ops.Metrics, took time.Duration, b *replica.Batch) {
+	share := took.Seconds() / float64(max(1, len(b.Outcomes)))
+	for i := range b.Outcomes {
+		o := &b.Outcomes[i]
+		m.ApplyDuration.WithLabelValues("v3", o.Kind, strconv.FormatBool(o.Err == nil)).Observe(share)
+		for j := range o.Events {
+			if o.Events[j].Delete {
+				m.Deletes.Inc()
+			} else {
+				m.Puts.Inc()
+			}
+		}
+		if o.Kind == "Txn" {
+			m.Txns.Inc()
+		}
+	}
+}
+
+// registerGauges adds what is read when somebody scrapes.
+func registerGauges(m *ops.Metrics, n *node.Node, svc *service.Service, d *data) {
+	gauge := func(name, help string, read func() float64) {
+		m.Register(ops.Gauge{Name: name, Help: help, Read: read})
+	}
+	flag := func(name, help string, read func() bool) {
+		gauge(name, help, func() float64 {
+			if read() {
+				return 1
+			}
+			return 0
+		})
+	}
+	flag("etcd_server_has_leader", "Whether a leader is known.", svc.HasLeader)
+	flag("etcd_server_is_leader", "Whether this member leads.", svc.IsLeader)
+	flag("etcd_server_is_learner", "Whether this member has no vote.", svc.IsLearner)
+	gauge("etcd_server_proposals_committed_total", "Commit index.", func() float64 { return float64(n.Status().Commit) })
+	gauge("etcd_server_proposals_applied_total", "Applied index.", func() float64 { return float64(n.Status().Applied) })
+	gauge("etcd_server_proposals_pending", "Proposals that wait.", func() float64 { return float64(n.Pending()) })
+	gauge("etcd_server_quota_backend_bytes", "Quota of the database.", func() float64 { return float64(svc.Status().DBSizeQuota) })
+	gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the database file.", func() float64 { return float64(d.backend.Sizes().FileBytes) })
+	gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Used part of the database file.", func() float64 { return float64(d.backend.Sizes().InUseBytes) })
+	gauge("quoin_backend_pending_bytes", "Bytes applied but not in the database file yet.", func() float64 { return float64(d.backend.Pending().Bytes) })
+	keyGauges(gauge, svc)
+	watchGauges(gauge, svc)
+	m.Register(
+		ops.Gauge{Name: "etcd_server_id", Help: "Id of this member.", Labels: prometheus.Labels{"server_id": strconv.FormatUint(d.meta.NodeID, 16)}, Read: one},
+		ops.Gauge{Name: "etcd_server_version", Help: "Version of this server.", Labels: prometheus.Labels{"server_version": version.Version}, Read: one},
+		ops.Gauge{Name: "etcd_server_go_version", Help: "Version of Go.", Labels: prometheus.Labels{"server_go_version": runtime.Version()}, Read: one},
+		ops.Gauge{Name: "etcd_cluster_version", Help: "Version of the cluster.", Labels: prometheus.Labels{"cluster_version": "3.7"}, Read: func() float64 {
+			if _, cluster, _ := svc.Versions(); cluster == "" {
+				return 0
+			}
+			return 1
+		}},
+	)
+}
+
+func one() float64 { return 1 }
+
+func keyGauges(gauge func(name, help string, read func() float64), svc *service.Service) {
+	gauge("etcd_debugging_mvcc_keys_total", "Live keys.", func() float64 { return float64(svc.KeySpace().Keys) })
+	gauge("etcd_debugging_mvcc_current_revision", "Current revision.", func() float64 { return float64(svc.KeySpace().Revision) })
+	gauge("etcd_debugging_mvcc_compact_revision", "Compacted revision.", func() float64 { return float64(svc.KeySpace().Compacted) })
+}
+
+func watchGauges(gauge func(name, help string, read func() float64), svc *service.Service) {
+	gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams.", func() float64 { return float64(svc.WatchStats().Streams) })
+	gauge("etcd_debugging_mvcc_watcher_total", "Watchers.", func() float64 { return float64(svc.WatchStats().Watchers) })
+	gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history.", func() float64 { return float64(svc.WatchStats().Slow) })
+	gauge("etcd_debugging_mvcc_pending_events_total", "Events that wait to be sent.", func() float64 { return float64(svc.WatchStats().Pending) })
+}
