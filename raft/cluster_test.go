@@ -117,10 +117,16 @@ func (c *cluster) start(n *member) {
 	c.settle(n)
 }
 
-// crash loses what was not written, but for the first kept writes, of which nobody has heard.
-func (c *cluster) crash(n *member, kept int) {
-	for _, e := range n.pending[:min(kept, len(n.pending))] {
+// crash loses what was not written, but for the first kept writes, of which nobody has heard, and some entries of the
+// next one, which was torn.
+func (c *cluster) crash(n *member, kept, torn int) {
+	kept = min(kept, len(n.pending))
+	for _, e := range n.pending[:kept] {
 		n.disk.write(e)
+	}
+	if kept < len(n.pending) && n.pending[kept].InstallSnapshot == nil {
+		entries := n.pending[kept].Append
+		n.disk.write(raft.Effects{Append: entries[:min(torn, len(entries))]})
 	}
 	n.core, n.pending, n.waiting, n.reads, n.lost = nil, nil, nil, nil, nil
 }

@@ -60,7 +60,7 @@ func (b *Boot) validate() error {
 	if !consistent(b.Snapshot.Index, b.Snapshot.Term) || b.HardState.Term > highest {
 		return fmt.Errorf("%w start: snapshot at index %d of term %d, term %d", ErrInvalid, b.Snapshot.Index, b.Snapshot.Term, b.HardState.Term)
 	}
-	if err := checkEntries(b.Entries, b.Snapshot.Index, b.Snapshot.Term, b.HardState.Term); err != nil {
+	if err := checkEntries(b.Entries, b.Snapshot.Index, b.Snapshot.Term, highest); err != nil {
 		return fmt.Errorf("%w log: %w", ErrInvalid, err)
 	}
 	last := b.Snapshot.Index + uint64(len(b.Entries))
@@ -71,6 +71,10 @@ func (b *Boot) validate() error {
 }
 
 // New returns a member that remembers boot, as a follower that has not heard of a leader.
+//
+// A crash may have torn the last write, so that entries are there and the HardState beside them is not. Nobody was told of
+// either; but what the entries say about term and commit index is not forgotten: they come from a leader of their term, in
+// which this member cannot have voted without a HardState that says so.
 func New(cfg Config, boot Boot) (*Core, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -88,6 +92,9 @@ func New(cfg Config, boot Boot) (*Core, error) {
 		term:    boot.HardState.Term,
 		vote:    boot.HardState.Vote,
 		members: members,
+	}
+	if term := c.log.lastTerm(); term > c.term {
+		c.term, c.vote = term, 0
 	}
 	c.emittedState = boot.HardState
 	c.becomeFollower(c.term, 0)

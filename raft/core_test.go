@@ -35,7 +35,7 @@ func TestNewRefusesWhatCannotBe(t *testing.T) {
 		"log not at snapshot":   func(_ *raft.Config, b *raft.Boot) { b.Snapshot.Index, b.Snapshot.Term, b.Entries = 4, 1, log(4, 1) },
 		"term falls":            func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 2, 2, 1) },
 		"term zero":             func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 0) },
-		"term beyond state":     func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 6) },
+		"term beyond all":       func(_ *raft.Config, b *raft.Boot) { b.Entries = log(1, 1<<63) },
 		"commit beyond log":     func(_ *raft.Config, b *raft.Boot) { b.HardState.Commit = 1 },
 		"applied beyond log":    func(_ *raft.Config, b *raft.Boot) { b.Applied = 1 },
 		"applied before start":  func(_ *raft.Config, b *raft.Boot) { b.Snapshot.Index, b.Snapshot.Term = 4, 1 },
@@ -66,6 +66,33 @@ func TestAppliedCountsAsCommitted(t *testing.T) {
 	e := core.Effects()
 	if e.HardState.Commit != 2 || e.MustSync || len(e.Committed) != 0 || core.Check() != nil {
 		t.Fatalf("%+v, %v", e, core.Check())
+	}
+}
+
+// TestTornWriteIsUnderstood: entries survived, the state written with them did not.
+func TestTornWriteIsUnderstood(t *testing.T) {
+	change := func(index, term, node uint64) wire.Entry {
+		cc := wire.ConfChange{NodeID: node}
+		return wire.Entry{Type: wire.EntryConfChange, Index: index, Term: term, Data: cc.Append(nil)}
+	}
+	boot := raft.Boot{
+		HardState: wire.HardState{Term: 1, Vote: 3, Commit: 1}, Applied: 1,
+		Snapshot: wire.SnapshotMeta{ConfState: wire.ConfState{Voters: []uint64{1}}},
+		Entries:  []wire.Entry{change(1, 1, 1), {Index: 2, Term: 1}, change(3, 2, 2), {Index: 4, Term: 2}, change(5, 2, 3), {Index: 6, Term: 2}},
+	}
+	core, err := raft.New(validConfig(), boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := core.Status(); s.Term != 2 || s.Vote != 0 || s.Commit != 3 || s.Last != 6 {
+		t.Fatalf("%+v", s)
+	}
+	core.Campaign()
+	if core.Role() != raft.Follower {
+		t.Fatal("campaigns under a configuration that is known to be old")
+	}
+	if e := core.Effects(); e.HardState != (wire.HardState{Term: 2, Commit: 3}) || len(e.Committed) != 2 {
+		t.Fatalf("%+v", e)
 	}
 }
 

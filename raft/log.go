@@ -34,12 +34,28 @@ func newLog(boot Boot) log {
 		base:     boot.Snapshot.Index,
 		baseTerm: boot.Snapshot.Term,
 		entries:  boot.Entries[:len(boot.Entries):len(boot.Entries)],
-		commit:   max(boot.HardState.Commit, boot.Applied),
+		commit:   max(boot.HardState.Commit, boot.Applied, impliedCommit(boot.Entries)),
 		handed:   boot.Applied,
 		applied:  boot.Applied,
 		emitted:  last,
 		durable:  last,
 	}
+}
+
+// impliedCommit returns the index of the last membership change but one, 0 if there is none. It is committed: a leader
+// appends a change only when it has applied the one before. Not to know that would let a member campaign under a
+// configuration so old that its majorities need not overlap with those of today.
+func impliedCommit(entries []wire.Entry) uint64 {
+	changes := 0
+	for i := len(entries) - 1; i >= 0; i-- {
+		if entries[i].Type != wire.EntryNormal {
+			changes++
+		}
+		if changes == 2 {
+			return entries[i].Index
+		}
+	}
+	return 0
 }
 
 func (l *log) last() uint64 { return l.base + uint64(len(l.entries)) }

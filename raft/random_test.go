@@ -158,7 +158,7 @@ func (r *randomRun) disturb(n *member) {
 	w := r.weather
 	switch x := r.rng.Float64() * 0.2; {
 	case x < w.crash:
-		r.crash(n, r.rng.IntN(3))
+		r.crash(n, r.rng.IntN(3), r.rng.IntN(8))
 		maps.DeleteFunc(r.reads, func(_ uint64, o openRead) bool { return o.member == n.id })
 	case x < w.crash+w.confChange:
 		r.changeMembers(n)

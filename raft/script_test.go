@@ -247,7 +247,7 @@ func (s *script) rejoin([]string) { s.cluster.isolate(nil) }
 // crash ID: the member stops and forgets what it has not written.
 func (s *script) crash(args []string) {
 	n := s.cluster.members[s.id(args[0])]
-	s.cluster.crash(n, 0)
+	s.cluster.crash(n, 0, 0)
 	s.cluster.cut(n.id)
 }
 

@@ -82,7 +82,7 @@ func TestPaper5_2_OneVotePerTerm(t *testing.T) {
 	if ask(1).Reject || !ask(2).Reject || ask(1).Reject {
 		t.Fatal("a vote goes to the first who asks, and to it again")
 	}
-	c.crash(c.members[3], 0)
+	c.crash(c.members[3], 0, 0)
 	c.start(c.members[3])
 	if !ask(2).Reject {
 		t.Fatal("a restart must not forget the vote")
@@ -97,7 +97,7 @@ func TestPaper5_2_VoteWaitsForTheDisk(t *testing.T) {
 	if len(c.network) > 0 {
 		t.Fatal("the vote left before it was stored")
 	}
-	c.crash(c.members[3], 0)
+	c.crash(c.members[3], 0, 0)
 	c.start(c.members[3])
 	if s := c.status(3); s.Term != 1 || s.Vote != 0 {
 		t.Fatalf("%+v", s)
