@@ -25,6 +25,7 @@ type Config struct {
 	Program Program
 	Builder *Builder
 	DataDir string   // empty: a fresh directory of the test
+	Peer    string   // peer address, host:port; empty: a free one
 	Flags   []string // appended to the addresses and the directory
 
 	// Volatile gives up what a loss of power would need: the directory is in
@@ -52,6 +53,9 @@ func Start(tb testing.TB, cfg Config) *Server {
 	if cfg.DataDir == "" {
 		cfg.DataDir = filepath.Join(freshDir(tb, cfg.Volatile), "data")
 	}
+	if cfg.Peer == "" {
+		cfg.Peer = FreeAddress(tb)
+	}
 	if cfg.Volatile {
 		cfg.Flags = append([]string{"--unsafe-no-fsync"}, cfg.Flags...)
 	}
@@ -59,8 +63,8 @@ func Start(tb testing.TB, cfg Config) *Server {
 		tb:      tb,
 		cfg:     cfg,
 		binary:  cfg.Builder.Path(tb, cfg.Program),
-		client:  freeAddress(tb),
-		peer:    freeAddress(tb),
+		client:  FreeAddress(tb),
+		peer:    cfg.Peer,
 		logPath: filepath.Join(tb.TempDir(), cfg.Program.Name+".log"),
 	}
 	tb.Cleanup(s.finish)
@@ -68,11 +72,20 @@ func Start(tb testing.TB, cfg Config) *Server {
 	return s
 }
 
-// freshDir returns a directory that is removed at the end of the test.
 func freshDir(tb testing.TB, volatile bool) string {
 	tb.Helper()
+	if volatile {
+		return MemoryDir(tb)
+	}
+	return tb.TempDir()
+}
+
+// MemoryDir returns a directory in memory, or an ordinary one if the system
+// offers none. It is removed at the end of the test.
+func MemoryDir(tb testing.TB) string {
+	tb.Helper()
 	const memory = "/dev/shm"
-	if _, err := os.Stat(memory); err != nil || !volatile {
+	if _, err := os.Stat(memory); err != nil {
 		return tb.TempDir()
 	}
 	dir, err := os.MkdirTemp(memory, "quoin-interop-")
@@ -139,9 +152,6 @@ func (s *Server) args() []string {
 		"--initial-cluster", "m1=http://" + s.peer,
 	}, s.cfg.Flags...)...)
 }
-
-// PeerURL is the peer address, which a restore needs to know.
-func (s *Server) PeerURL() string { return "http://" + s.peer }
 
 // WaitReady waits until the server answers and knows a leader.
 func (s *Server) WaitReady() {
@@ -229,10 +239,10 @@ func (s *Server) tail() string {
 	return string(data[max(0, len(data)-most):])
 }
 
-// freeAddress finds a loopback port that nobody listens on. It stays below the
+// FreeAddress finds a loopback port that nobody listens on. It stays below the
 // range from which the system numbers outgoing connections, so that no client
 // can take the port while its server is down.
-func freeAddress(tb testing.TB) string {
+func FreeAddress(tb testing.TB) string {
 	tb.Helper()
 	for range 1000 {
 		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000))
