@@ -435,6 +435,20 @@ func TestSnapshotReplacesWritesUnderWay(t *testing.T) {
 	}
 }
 
+// TestLateAppendIsUsed: an append from before our commit index may still end behind it.
+func TestLateAppendIsUsed(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	entries := []wire.Entry{{Index: 3, Term: 1}, {Index: 4, Term: 2}, {Index: 5, Term: 2, Data: []byte("new")}}
+	if err := c.step(wire.Message{Type: wire.MsgApp, From: 1, To: 2, Term: 2, Index: 2, LogTerm: 1, Entries: entries, Commit: 4}); err != nil {
+		t.Fatal(err)
+	}
+	c.sync(c.members[2], 9)
+	if answer := c.take(wire.MsgAppResp)[0]; answer.Index != 5 || c.status(2).Last != 5 {
+		t.Fatalf("%+v, %+v", answer, c.status(2))
+	}
+}
+
 // TestCommitEndsWithWhatTheLeaderSent: what the follower holds beyond that may not be the leader's.
 func TestCommitEndsWithWhatTheLeaderSent(t *testing.T) {
 	c := three(t)

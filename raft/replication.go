@@ -60,6 +60,7 @@ func (c *Core) stepAppend(m wire.Message) error {
 	if index, ok := c.log.contradiction(&m); !ok {
 		return fmt.Errorf("%w: append from %x at committed entry %d", ErrDiverged, m.From, index)
 	}
+	skipCommitted(&m, c.log.commit)
 	switch {
 	case m.Index < c.log.commit:
 		c.acknowledge(m.From, c.log.commit) // late: a later message told us more
@@ -69,6 +70,16 @@ func (c *Core) stepAppend(m wire.Message) error {
 		c.refuseAppend(&m)
 	}
 	return nil
+}
+
+// skipCommitted takes entries up to commit off the front of an append: they are here already.
+func skipCommitted(m *wire.Message, commit uint64) {
+	if m.Index >= commit || len(m.Entries) == 0 {
+		return
+	}
+	skip := min(commit-m.Index, uint64(len(m.Entries)))
+	m.Index, m.LogTerm = m.Index+skip, m.Entries[skip-1].Term
+	m.Entries = m.Entries[skip:]
 }
 
 func (c *Core) acceptAppend(m *wire.Message) {
