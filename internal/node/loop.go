@@ -97,7 +97,11 @@ func (l *loop) takeProposals() {
 	}
 	data := l.spare.data[:0]
 	for _, p := range l.proposals {
-		if l.waiters.accept(p.id) {
+		switch {
+		case !l.waiters.accept(p.id):
+		case p.change != nil:
+			l.proposeConfChange(*p.change)
+		default:
 			data = append(data, p.data)
 		}
 	}

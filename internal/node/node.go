@@ -206,8 +206,9 @@ func (n *Node) Inspect(fn func(*machine.Machine)) {
 
 // proposal is an entry on its way to the core.
 type proposal struct {
-	id   uint64
-	data []byte
+	id     uint64
+	data   []byte
+	change *wire.ConfChange // instead of data
 }
 
 // Propose replicates data and returns the machine's encoded reply. id must be unique on this member and be the request id within data.
@@ -215,21 +216,26 @@ type proposal struct {
 // Errors: the machine's own; kverr.TooManyRequests if the member is behind; kverr.Stopped. If ctx ends first the outcome is unknown: the
 // error is ctx.Err() if the entry was never accepted by a leader, and else kverr.Timeout (or kverr.Canceled).
 func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
+	return n.submit(ctx, proposal{id: id, data: data})
+}
+
+// submit hands a proposal to the loop and waits for its answer.
+func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
 	if st := n.status.Load(); st.Commit > n.applied.Load()+n.cfg.MaxBacklog {
 		return nil, kverr.TooManyRequests
 	}
-	w, ok := n.waiters.add(id, n.cfg.MaxPending)
+	w, ok := n.waiters.add(p.id, n.cfg.MaxPending)
 	if !ok {
 		return nil, kverr.TooManyRequests
 	}
-	n.proposals.put(proposal{id, data})
+	n.proposals.put(p)
 	select {
 	case <-w.done:
 		return w.reply, w.err
 	case <-ctx.Done():
 	case <-n.ctx.Done():
 	}
-	forgotten, accepted := n.waiters.abandon(id)
+	forgotten, accepted := n.waiters.abandon(p.id)
 	if !forgotten {
 		<-w.done
 		return w.reply, w.err

@@ -90,7 +90,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	s.restoreLeases(m.Leases())
 	alarms := m.Alarms()
 	s.alarms.Store(&alarms)
-	s.hub = watch.New(watch.Config{History: history{s}, Rev: m.Rev()})
+	s.hub = watch.New(watch.Config{History: history{s}, Rev: m.Rev(), BatchBytes: historyBatchBytes})
 	return s
 }
 

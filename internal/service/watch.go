@@ -24,6 +24,9 @@ func (s *Service) Watch() *WatchStream {
 	return &WatchStream{Stream: stream, svc: s, tick: tick}
 }
 
+// historyBatchBytes bounds one response to a watcher that is catching up. Clients expect up to 1,000 revisions at once.
+const historyBatchBytes = 64 << 20
+
 // grpcOverheadBytes is what a message may be larger than a request.
 const grpcOverheadBytes = 512 << 10
 

@@ -24,6 +24,30 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	return &pb.MemberListResponse{Header: s.header(), Members: toMembers(members)}, nil
 }
 
+// MemberAdd adds a member that will be started later.
+func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+	return nil, toStatus(s.svc.MemberAdd(ctx, r.PeerURLs, r.IsLearner))
+}
+
+// MemberRemove removes a member for good.
+func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
+	return nil, toStatus(s.svc.MemberRemove(ctx, r.ID))
+}
+
+// MemberPromote gives a learner a vote.
+func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+	return nil, toStatus(s.svc.MemberPromote(ctx, r.ID))
+}
+
+// MemberUpdate changes a member's peer URLs.
+func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
+	members, err := s.svc.MemberUpdate(ctx, r.ID, r.PeerURLs)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.MemberUpdateResponse{Header: s.header(), Members: toMembers(members)}, nil
+}
+
 func (s *clusterServer) header() *pb.ResponseHeader {
 	h := s.svc.Header()
 	return &pb.ResponseHeader{ClusterId: h.ClusterID, MemberId: h.MemberID, RaftTerm: h.RaftTerm}
