@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/quoin-kv/quoin/interop/process"
+	"go.uber.org/goleak"
 )
 
 // suiteFlags are the flags of the tests in this package.
@@ -50,7 +51,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	builder = process.NewBuilder(root, out)
-	return m.Run()
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // eachProgram runs the test once for each server program chosen by -against.

@@ -59,9 +59,14 @@ type job struct {
 	client *clientv3.Client
 	mirror *workload.Mirror
 
+	// running is held for reading by every attempt to write, and for writing
+	// while the server is down and until it has been checked.
+	running sync.RWMutex
+
 	mu struct {
 		sync.Mutex
 		refused  int
+		unknown  map[string]bool // keys with an attempt of unknown outcome
 		want     map[string]workload.Digest
 		revision map[string]int64 // of the acknowledged write
 	}
@@ -74,6 +79,7 @@ func newJob(t *testing.T, program process.Program) *job {
 	j := &job{t: t, ctx: ctx, server: process.Start(t, process.Config{Program: program, Builder: builder})}
 	j.mu.want = make(map[string]workload.Digest)
 	j.mu.revision = make(map[string]int64)
+	j.mu.unknown = make(map[string]bool)
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{j.server.Endpoint()}, DialTimeout: 10 * time.Second, Logger: zap.NewNop(),
 		MaxCallSendMsgSize: 64 << 20, BackoffWaitBetween: 5 * time.Millisecond,
@@ -181,20 +187,34 @@ func (j *job) write(w write) error {
 		}
 	}
 	for {
-		revision, err := j.attempt(w, value)
-		switch {
-		case err == nil:
-			return j.accepted(w, value, revision)
-		case isRefusal(err):
-			return j.refusal(w, value, err)
-		case j.ctx.Err() != nil:
-			return fmt.Errorf("write %s: %w", w.key, err)
+		decided, err := j.try(w, value)
+		if decided || err != nil {
+			return err
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-j.ctx.Done():
+			return fmt.Errorf("write %s: %w", w.key, j.ctx.Err())
 		}
 	}
+}
+
+// try attempts a write once and records its outcome; it says whether the
+// outcome is known.
+func (j *job) try(w write, value []byte) (decided bool, err error) {
+	j.running.RLock()
+	defer j.running.RUnlock()
+	revision, err := j.attempt(w, value)
+	switch {
+	case err == nil:
+		return true, j.accepted(w, value, revision)
+	case isRefusal(err):
+		return true, j.refusal(w, value, err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mu.unknown[w.key] = true
+	return false, nil
 }
 
 func (j *job) attempt(w write, value []byte) (int64, error) {
@@ -236,6 +256,7 @@ func (j *job) accepted(w write, value []byte, revision int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.mu.revision[w.key] = revision
+	delete(j.mu.unknown, w.key)
 	if w.value == nil {
 		delete(j.mu.want, w.key)
 		return nil
@@ -263,31 +284,34 @@ func (j *job) refusal(w write, value []byte, err error) error {
 	return nil
 }
 
-// crash kills the server, starts it again, and checks what was acknowledged.
+// crash kills the server, starts it again, and checks what was acknowledged
+// while the workers wait.
 func (j *job) crash() {
 	j.t.Helper()
 	j.server.Kill()
-	j.mu.Lock()
-	want, revisions := maps.Clone(j.mu.want), maps.Clone(j.mu.revision)
-	j.mu.Unlock()
+	j.running.Lock()
+	defer j.running.Unlock()
 	start := time.Now()
 	j.server.Restart()
-	j.t.Logf("restart after SIGKILL with %d keys: %s", len(want), time.Since(start).Round(time.Millisecond))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.t.Logf("restart after SIGKILL with %d keys and %d unknown outcomes: %s", len(j.mu.want), len(j.mu.unknown), time.Since(start).Round(time.Millisecond))
 	found := j.listAll(0)
-	for key, revision := range revisions {
-		digest, lives := want[key]
-		record, exists := found.records[key]
-		if lives && !exists {
-			j.t.Fatalf("after SIGKILL: %s is gone, acknowledged at revision %d", key, revision)
+	for key, revision := range j.mu.revision {
+		if j.mu.unknown[key] {
+			continue
 		}
-		if lives && record.revision < revision {
-			j.t.Fatalf("after SIGKILL: %s is at revision %d, acknowledged at %d", key, record.revision, revision)
+		want := record{}
+		if digest, lives := j.mu.want[key]; lives {
+			want = record{revision, digest}
 		}
-		if record.revision == revision && record.digest != digest {
-			j.t.Fatalf("after SIGKILL: %s has another value than the one acknowledged at revision %d", key, revision)
+		if got := found.records[key]; got != want {
+			j.t.Fatalf("after SIGKILL: %s: got %+v, want %+v", key, got, want)
 		}
-		if !lives && exists {
-			j.t.Fatalf("after SIGKILL: %s is back, its delete was acknowledged at revision %d", key, revision)
+	}
+	for key := range found.records {
+		if _, written := j.mu.revision[key]; !written && !j.mu.unknown[key] {
+			j.t.Fatalf("after SIGKILL: %s is there, but nobody wrote it", key)
 		}
 	}
 }
