@@ -36,12 +36,16 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 	if err != nil {
 		return err
 	}
+	if r.SortTarget != request.SortByKey && !r.CountOnly {
+		defer view.Release()
+		return s.streamSorted(view, &r, send)
+	}
 	pager, err := view.Pager(machine.Query(&r))
 	if err != nil {
 		view.Release()
 		return err
 	}
-	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(&r, pager), keys: firstChunkKeys}
+	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(&r, pager), size: chunkSize{s.cfg.MaxRequestBytes, firstChunkKeys}}
 	for {
 		chunk, last, err := chunks.next()
 		view.Release()
@@ -64,17 +68,37 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 	}
 }
 
-// streamable refuses what cannot be answered in key order.
+// streamable refuses what cannot be answered piece by piece.
 func streamable(r *request.Range) error {
+	ascending := r.SortOrder == request.SortAscend && r.SortTarget == request.SortByKey
 	switch {
-	case r.SortOrder != int32(mvcc.OrderNone) && (r.SortOrder != int32(mvcc.Ascending) || r.SortTarget != int32(mvcc.ByKey)):
-		return errStreamSort
-	case r.SortTarget != int32(mvcc.ByKey):
+	case r.SortOrder != request.SortNone && !ascending:
 		return errStreamSort
 	case r.MinModRevision|r.MaxModRevision|r.MinCreateRevision|r.MaxCreateRevision != 0:
 		return errStreamFilter
 	}
 	return nil
+}
+
+// streamSorted answers a request that names another target than the key but no order: what Range answers, cut into chunks. (etcd sorts
+// each chunk by itself and goes on from its last key, and so repeats and loses keys when there is more than one chunk.)
+func (s *Service) streamSorted(view *mvcc.View, r *request.Range, send func([]byte) error) error {
+	all, err := machine.Range(view, machine.Query(r))
+	if err != nil {
+		return err
+	}
+	keys := chunkSize{target: s.cfg.MaxRequestBytes, keys: firstChunkKeys}
+	for len(all.KVs) > keys.keys {
+		piece := request.RangeResult{KVs: all.KVs[:keys.keys]}
+		all.KVs = all.KVs[keys.keys:]
+		chunk := request.AppendRangeChunk(nil, nil, &piece)
+		keys.adapt(len(chunk))
+		if err := send(chunk); err != nil {
+			return err
+		}
+	}
+	h := s.headerAt(view.Rev())
+	return send(request.AppendRangeChunk(nil, &h, &all))
 }
 
 // toCome is the number of keys that the stream will carry.
@@ -94,14 +118,14 @@ type chunker struct {
 	pager    *mvcc.Pager
 	revision int64 // of the store when the stream began
 	left     int64 // keys not sent yet
-	keys     int   // budget of the next chunk
+	size     chunkSize
 }
 
 // next encodes the next chunk.
 func (c *chunker) next() (chunk []byte, last bool, err error) {
 	var result request.RangeResult
 	if c.left > 0 {
-		if result.KVs, err = c.pager.Next(int(min(int64(c.keys), c.left))); err != nil {
+		if result.KVs, err = c.pager.Next(int(min(int64(c.size.keys), c.left))); err != nil {
 			return nil, false, err
 		}
 		if len(result.KVs) == 0 {
@@ -111,7 +135,7 @@ func (c *chunker) next() (chunk []byte, last bool, err error) {
 	c.left -= int64(len(result.KVs))
 	if c.left > 0 {
 		chunk = request.AppendRangeChunk(nil, nil, &result)
-		c.adapt(len(chunk))
+		c.size.adapt(len(chunk))
 		return chunk, false, nil
 	}
 	result.Count, result.More = c.pager.Count(), c.pager.More()
@@ -119,12 +143,17 @@ func (c *chunker) next() (chunk []byte, last bool, err error) {
 	return request.AppendRangeChunk(nil, &h, &result), true, nil
 }
 
-// adapt doubles or halves the budget to keep chunks near the size of a request.
-func (c *chunker) adapt(chunkBytes int) {
-	switch target := c.svc.cfg.MaxRequestBytes; {
-	case chunkBytes < target/2:
+// chunkSize is the number of keys of the next chunk. It follows the bytes of the ones before, to keep chunks near the size of a request.
+type chunkSize struct {
+	target int // bytes
+	keys   int
+}
+
+func (c *chunkSize) adapt(chunkBytes int) {
+	switch {
+	case chunkBytes < c.target/2:
 		c.keys *= 2
-	case chunkBytes > 2*target:
+	case chunkBytes > 2*c.target:
 		c.keys = max(1, c.keys/2)
 	}
 }
