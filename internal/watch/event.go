@@ -100,8 +100,15 @@ type payload struct {
 	bytes  int
 }
 
-// payload returns what sel gets of the entry, nil if nothing matches. The result is shared and read-only.
+// payload returns what sel gets of the entry, nil if nothing matches. The result is shared and read-only. Once the revision before the
+// entry's is compacted there are no previous values any more, also where they are still in memory: what a client gets must not depend on
+// who asked before.
 func (e *entry) payload(sel *selection, prev *lookup) (*payload, error) {
+	if sel.prevKV && prev.compacted(e.rev) {
+		plain := *sel
+		plain.prevKV = false
+		sel = &plain
+	}
 	if p := e.shared.Load(); p != nil && p.sel == *sel {
 		return p, nil
 	}

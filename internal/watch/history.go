@@ -33,12 +33,12 @@ type lookup struct {
 	view    View
 }
 
-// before returns the record that ev replaced, nil if there was none or its revision is no longer readable.
+// compacted reports whether the revision before rev can be read no more.
+func (l *lookup) compacted(rev int64) bool { return l.acquire().CompactRev() > rev-1 }
+
+// before returns the record that ev replaced, nil if there was none.
 func (l *lookup) before(ev *event) ([]byte, error) {
 	if ev.prev.IsZero() {
-		return nil, nil
-	}
-	if l.acquire().CompactRev() > ev.rev.Main-1 {
 		return nil, nil
 	}
 	return l.view.Record(ev.prev)
