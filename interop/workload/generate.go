@@ -59,8 +59,16 @@ func (g *Generator) Next() Op {
 		{4, func() proto.Message { return g.compaction() }},
 		{15, func() proto.Message { return &pb.HashKVRequest{Revision: g.anyRevision()} }},
 	})
-	_, isRange := request.(*pb.RangeRequest)
-	return Op{Request: request, Stream: isRange && g.one(8)}
+	return Op{Request: request, Stream: g.one(8) && streamable(request)}
+}
+
+// streamable says whether the request may be sent as RangeStream. Without an
+// order but with a sort target other than the key, etcd 3.7 sorts each chunk and
+// goes on behind its last record, which repeats and leaves out keys; no
+// server is asked to copy that.
+func streamable(request proto.Message) bool {
+	r, isRange := request.(*pb.RangeRequest)
+	return isRange && (r.SortOrder != pb.RangeRequest_NONE || r.SortTarget == pb.RangeRequest_KEY)
 }
 
 func (g *Generator) choose(list []choice) proto.Message {
