@@ -141,6 +141,24 @@ func TestTruncateAndPreallocate(t *testing.T) {
 	})
 }
 
+func TestNextData(t *testing.T) {
+	each(t, func(t *testing.T, fsys FS, dir string) {
+		f, err := fsys.Create(filepath.Join(dir, "f"))
+		must(t, err)
+		defer f.Close()
+		must(t, f.Preallocate(1<<20))
+		_, err = f.WriteAt([]byte{1}, 300<<10)
+		must(t, err)
+		for at := int64(0); at < 1<<20; at += 4 << 10 {
+			next, err := f.NextData(at)
+			must(t, err)
+			if next < at || next > 1<<20 || at <= 300<<10 && next > 300<<10 {
+				t.Fatalf("NextData(%d) = %d, with data at %d", at, next, 300<<10)
+			}
+		}
+	})
+}
+
 func TestRename(t *testing.T) {
 	each(t, func(t *testing.T, fsys FS, dir string) {
 		a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")

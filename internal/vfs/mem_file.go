@@ -75,6 +75,9 @@ func (f *memFile) Truncate(sizeBytes int64) error {
 	return f.use("truncate", true, func() error { return f.resize("truncate", sizeBytes, sizeBytes) })
 }
 
+// NextData implements File. It never looks ahead.
+func (f *memFile) NextData(from int64) (int64, error) { return from, nil }
+
 // Preallocate implements File.
 func (f *memFile) Preallocate(sizeBytes int64) error {
 	return f.use("fallocate", true, func() error {

@@ -125,6 +125,22 @@ func (f *osFile) Sync() error {
 	}
 }
 
+// NextData implements File. What was reserved but never written is a hole to the kernel, which need not be read.
+func (f *osFile) NextData(from int64) (int64, error) {
+	at, err := unix.Seek(int(f.Fd()), from, unix.SEEK_DATA)
+	switch {
+	case err == nil:
+		return at, nil
+	case errors.Is(err, unix.ENXIO): // no data behind from
+		size, err := f.Size()
+		return max(from, size), err
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		return from, nil
+	default:
+		return 0, f.fail("lseek", err)
+	}
+}
+
 func (f *osFile) Preallocate(sizeBytes int64) error {
 	err := retry(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, sizeBytes) })
 	switch {

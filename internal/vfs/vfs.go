@@ -63,6 +63,9 @@ type File interface {
 	// Preallocate reserves space for the first sizeBytes bytes and extends the file to that length if it is shorter.
 	// Bytes that are there stay; new ones read as zero. Where space cannot be reserved the file is only extended.
 	Preallocate(sizeBytes int64) error
+	// NextData returns the first offset at or behind from, and at most the size, before which everything from from on reads as
+	// zero. It is a quick look that need not notice all zeros; from itself is always a right answer.
+	NextData(from int64) (int64, error)
 	// Sync makes all bytes written so far and the length durable (fdatasync).
 	Sync() error
 	// Lock takes an exclusive lock without waiting; it fails with ErrLocked. Closing the file releases it.

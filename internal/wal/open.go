@@ -181,10 +181,13 @@ func (l *Log) clearTail() error {
 	return l.config.sync(l.tail.file)
 }
 
-// clearRange overwrites what is not zero.
+// clearRange overwrites what is not zero. Space that was never written is not read.
 func clearRange(f vfs.File, from, to int64) (changed bool, err error) {
 	buffer := make([]byte, min(readAheadBytes, to-from))
-	for at := from; at < to; {
+	for at := from; ; {
+		if at, err = f.NextData(at); err != nil || at >= to {
+			return changed, err
+		}
 		part := buffer[:min(to-at, int64(len(buffer)))]
 		if n, err := f.ReadAt(part, at); n < len(part) {
 			return changed, err
@@ -198,5 +201,4 @@ func clearRange(f vfs.File, from, to int64) (changed bool, err error) {
 		}
 		at += int64(len(part))
 	}
-	return changed, nil
 }
