@@ -59,9 +59,8 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerIn
 
 // admit checks the metadata and reports whether the call asks for a leader.
 func (g *guard) admit(ctx context.Context, kind string) (needsLeader bool, err error) {
-	md, _ := metadata.FromIncomingContext(ctx)
 	version := "unknown"
-	if v := md.Get(metaAPIVersion); len(v) > 0 {
+	if v := metadata.ValueFromIncomingContext(ctx, metaAPIVersion); len(v) > 0 {
 		if version = v[0]; !utf8.ValidString(version) {
 			return false, kverr.InvalidClientAPIVersion
 		}
@@ -69,7 +68,7 @@ func (g *guard) admit(ctx context.Context, kind string) (needsLeader bool, err e
 	if g.observe != nil {
 		g.observe(kind, version)
 	}
-	v := md.Get(metaHasLeader)
+	v := metadata.ValueFromIncomingContext(ctx, metaHasLeader)
 	return len(v) > 0 && v[0] == "true", nil
 }
 
