@@ -23,6 +23,9 @@ type Config struct {
 	RingBytes int
 	// BatchRevisions bounds the distinct revisions in one response to a watcher that is catching up; default 1000.
 	BatchRevisions int
+	// HistoryRevisions bounds the revisions that one read of history looks through, so that a watcher that finds little in a long past does
+	// not keep the others of its stream waiting; default 131072.
+	HistoryRevisions int
 	// BatchBytes bounds the event bytes of such a response, but a single revision is never cut; default 2 MiB.
 	BatchBytes int
 	// WatchersPerStreamMax bounds the watchers of one stream; default 1,000,000. One more is refused.
@@ -36,6 +39,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.RingRevisions, 16384)
 	setDefault(&c.RingBytes, 64<<20)
 	setDefault(&c.BatchRevisions, 1000)
+	setDefault(&c.HistoryRevisions, 1<<17)
 	setDefault(&c.BatchBytes, 2<<20)
 	setDefault(&c.WatchersPerStreamMax, 1_000_000)
 	setDefault(&c.AnswersPerStreamMax, 256)

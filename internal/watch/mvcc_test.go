@@ -101,7 +101,7 @@ func TestHistoryAgreesWithRing(t *testing.T) {
 	r := newRand(t)
 	for range 20 {
 		store := newRealStore(t)
-		h := New(Config{History: store, Rev: store.store.Rev(), RingRevisions: 2, BatchRevisions: 1 + r.IntN(20)})
+		h := New(Config{History: store, Rev: store.store.Rev(), RingRevisions: 2, BatchRevisions: 1 + r.IntN(20), HistoryRevisions: 1 + r.IntN(30)})
 		reqs := randomRequests(r)
 		fast, got := h.NewStream(StreamConfig{}), map[int64][][]byte{}
 		for _, req := range reqs {

@@ -265,10 +265,10 @@ func (rd *reading) fromHistory(j job) (head int64, err error) {
 	return head, err
 }
 
-// query asks for what a selection can get of [from, to].
+// query asks for what a selection can get of [from, to], or of the beginning of that.
 func (s *selection) query(from, to int64, cfg *Config) mvcc.ChangesQuery {
 	return mvcc.ChangesQuery{
-		Key: []byte(s.rng.Key), End: []byte(s.rng.End), From: from, To: to,
+		Key: []byte(s.rng.Key), End: []byte(s.rng.End), From: from, To: from + min(to-from, int64(cfg.HistoryRevisions)-1),
 		MaxRevisions: cfg.BatchRevisions, MaxBytes: cfg.BatchBytes,
 	}
 }

@@ -82,7 +82,7 @@ func newWorld(t *testing.T, r *rand.Rand) *world {
 	w := &world{t: t, r: r, store: newFakeStore()}
 	w.hub = New(Config{
 		History: w.store, Rev: 1, RingRevisions: 1 + r.IntN(30), RingBytes: 2000 + r.IntN(20_000),
-		BatchRevisions: 1 + r.IntN(10), BatchBytes: 1 + r.IntN(500),
+		BatchRevisions: 1 + r.IntN(10), HistoryRevisions: 1 + r.IntN(50), BatchBytes: 1 + r.IntN(500),
 	})
 	for range 1 + r.IntN(4) {
 		ticks := make(chan time.Time, 1)
