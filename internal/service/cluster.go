@@ -7,51 +7,73 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/membership"
+	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
-// Members lists the members by id.
+// cluster is the membership as last applied, published so that looking at it never waits for the applier. It is immutable.
+type cluster struct {
+	members          []schema.Member // by id
+	version, storage string          // empty until the cluster has agreed
+}
+
+func readCluster(m *machine.Machine) *cluster {
+	return &cluster{members: m.Members().Members(), version: m.Members().Version(), storage: m.StorageVersion()}
+}
+
+// changesCluster reports whether applying b may have changed what cluster holds.
+func changesCluster(b *replica.Batch) bool {
+	return len(b.ConfChanges) > 0 || slices.ContainsFunc(b.Outcomes, func(o machine.Outcome) bool {
+		return o.Kind == "ClusterVersionSet" || o.Kind == "ClusterMemberAttrSet"
+	})
+}
+
+// self is this member, and false if it is not one of the cluster.
+func (c *cluster) self(id uint64) (schema.Member, bool) {
+	i := slices.IndexFunc(c.members, func(m schema.Member) bool { return m.ID == id })
+	if i < 0 {
+		return schema.Member{}, false
+	}
+	return c.members[i], true
+}
+
+// Members lists the members by id. The list is shared and must not be changed.
 func (s *Service) Members(ctx context.Context, linearizable bool) ([]schema.Member, error) {
 	if linearizable {
 		if err := s.readIndex(ctx); err != nil {
 			return nil, err
 		}
 	}
-	var members []schema.Member
-	s.node.Inspect(func(m *machine.Machine) { members = m.Members().Members() })
-	return members, nil
+	return s.cluster.Load().members, nil
 }
 
 // IsLearner reports whether this member has no vote.
 func (s *Service) IsLearner() bool {
-	learner := false
-	s.node.Inspect(func(m *machine.Machine) {
-		self, ok := m.Members().Member(s.cfg.MemberID)
-		learner = ok && self.IsLearner
-	})
-	return learner
+	self, _ := s.cluster.Load().self(s.cfg.MemberID)
+	return self.IsLearner
 }
 
 // Versions returns the versions of server, cluster and storage; the latter two are empty until the cluster has agreed.
 func (s *Service) Versions() (server, cluster, storage string) {
-	s.node.Inspect(func(m *machine.Machine) { cluster, storage = m.Members().Version(), m.StorageVersion() })
-	return s.cfg.Version, cluster, storage
+	c := s.cluster.Load()
+	return s.cfg.Version, c.version, c.storage
 }
 
-func (s *Service) storageVersion() string {
-	_, _, storage := s.Versions()
-	return storage
-}
+func (s *Service) storageVersion() string { return s.cluster.Load().storage }
 
 // announcePause is the time between two tries to announce.
 const announcePause = time.Second
 
-// runAnnounce tells the cluster this member's name and client URLs and, as leader of a cluster that has not agreed on a version yet, proposes one.
+// runAnnounce tells the cluster this member's name and client URLs and, as leader, proposes the version that all members speak.
 func (s *Service) runAnnounce() {
 	for !s.announced() {
 		if err := s.announce(); err != nil && s.ctx.Err() == nil {
 			s.cfg.Logger.Warn("announcing this member failed", "error", err)
+		}
+		if s.announced() {
+			return
 		}
 		select {
 		case <-time.After(announcePause):
@@ -63,17 +85,24 @@ func (s *Service) runAnnounce() {
 
 // announced reports whether there is nothing left to tell.
 func (s *Service) announced() bool {
-	_, version, _ := s.Versions()
-	return version != "" && s.attributesKnown()
+	_, due := s.nextVersion()
+	return !due && s.attributesKnown()
 }
 
 func (s *Service) attributesKnown() bool {
-	known := false
-	s.node.Inspect(func(m *machine.Machine) {
-		self, ok := m.Members().Member(s.cfg.MemberID)
-		known = ok && self.Name == s.cfg.Name && slices.Equal(self.ClientURLs, s.cfg.ClientURLs)
-	})
-	return known
+	self, ok := s.cluster.Load().self(s.cfg.MemberID)
+	return ok && self.Name == s.cfg.Name && slices.Equal(self.ClientURLs, s.cfg.ClientURLs)
+}
+
+// nextVersion is the cluster version that is due, and false if the present one may stay. A directory that an older server wrote brings an
+// older version.
+func (s *Service) nextVersion() (next membership.Version, due bool) {
+	own, err := membership.ParseVersion(s.cfg.ClusterVersion)
+	if err != nil {
+		return own, false
+	}
+	s.node.Inspect(func(m *machine.Machine) { next, due = m.Members().NextVersion([]*membership.Version{&own}) })
+	return next, due
 }
 
 func (s *Service) announce() error {
@@ -86,8 +115,8 @@ func (s *Service) announce() error {
 		_, err := s.propose(s.ctx, request.FieldMemberAttrSet, r.Append(nil))
 		errs = append(errs, err)
 	}
-	if _, version, _ := s.Versions(); version == "" && s.IsLeader() {
-		r := request.ClusterVersionSet{Version: s.cfg.ClusterVersion}
+	if next, due := s.nextVersion(); due && s.IsLeader() {
+		r := request.ClusterVersionSet{Version: next.String()}
 		_, err := s.propose(s.ctx, request.FieldClusterVersionSet, r.Append(nil))
 		errs = append(errs, err)
 	}

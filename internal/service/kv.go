@@ -25,13 +25,15 @@ func (s *Service) Range(ctx context.Context, raw []byte) (reply []byte, err erro
 		return nil, err
 	}
 	defer view.Release()
-	result, err := machine.Range(view, machine.Query(&r))
+	q := s.pages.query(machine.Query(&r), view)
+	result, err := machine.Range(view, q)
 	if s.cfg.Metrics.Range != nil {
 		s.cfg.Metrics.Range(time.Since(start), err)
 	}
 	if err != nil {
 		return nil, err
 	}
+	s.pages.remember(q, view, result.More)
 	return request.AppendRangeResponse(nil, s.headerAt(view.Rev()), &result), nil
 }
 

@@ -18,6 +18,7 @@ type leases struct {
 	mu struct {
 		sync.Mutex
 		deadlines *lease.Deadlines
+		term      uint64                  // in which the deadlines were promoted; they count in no other
 		gone      map[int64]chan struct{} // closed when the lease is revoked
 	}
 }
@@ -30,7 +31,7 @@ func (l *leases) init() {
 // Timing of the end of leases.
 const (
 	expiryInterval  = 250 * time.Millisecond // between two looks at the deadlines
-	expiryBatch     = 1000                   // leases taken in one look
+	expiryBatch     = 1000                   // leases taken at once
 	expiryInFlight  = 128                    // revocations under way at once
 	maxChosenLeases = 16                     // ids tried for a lease whose client did not choose one
 )
@@ -103,10 +104,20 @@ func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 		case <-gone:
 			return 0, nil
 		case <-time.After(expiryInterval): // leadership may have moved, which gives the lease new time
+		case <-s.ctx.Done():
+			return 0, kverr.Stopped
 		case <-ctx.Done():
-			return 0, kverr.Timeout
+			return 0, timeoutError(ctx)
 		}
 	}
+}
+
+// timeoutError says why a context that bounds a wait for others has ended: our patience did, or the client has gone.
+func timeoutError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return kverr.Timeout
 }
 
 // tryRenew renews a lease. If its time is over it returns a channel that is closed once it is gone; a lease that is gone has a TTL of 0.
@@ -130,19 +141,24 @@ func (s *Service) primary(ctx context.Context) error {
 	if s.isPrimary() {
 		return nil
 	}
-	if err := s.node.ReadIndex(ctx); err != nil {
+	switch err := s.node.ReadIndex(ctx); {
+	case errors.Is(err, kverr.Timeout), err == nil && !s.isPrimary():
 		return kverr.NoLeader
+	default:
+		return err
 	}
-	if !s.isPrimary() {
-		return kverr.NoLeader
-	}
-	return nil
 }
 
 func (s *Service) isPrimary() bool {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
-	return s.leases.mu.deadlines.Leading() && s.IsLeader()
+	return s.countsDeadlines()
+}
+
+// countsDeadlines reports whether this member leads in the term for which it knows the deadlines; the caller holds the lock.
+func (s *Service) countsDeadlines() bool {
+	st := s.node.Status()
+	return s.leases.mu.deadlines.Leading() && st.Lead == s.cfg.MemberID && st.Term == s.leases.mu.term
 }
 
 // LeaseTimeToLive answers a LeaseTimeToLiveRequest. An unknown lease has a TTL of -1.
@@ -157,7 +173,11 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 		return nil, err
 	}
 	result := request.LeaseTimeToLiveResult{ID: r.ID, TTL: -1}
-	if left, granted, ok := s.remaining(r.ID); ok {
+	left, granted, ok := s.remaining(r.ID)
+	if !s.isPrimary() {
+		return nil, kverr.LeaderChanged
+	}
+	if ok {
 		result.TTL, result.GrantedTTL = int64(left/time.Second), granted
 		if r.Keys {
 			s.node.Inspect(func(m *machine.Machine) { result.Keys = m.Leases().Keys(r.ID) })
@@ -180,7 +200,7 @@ func (s *Service) LeaseLeases(context.Context, []byte) ([]byte, error) {
 	return request.AppendLeaseLeasesResponse(nil, s.Header(), ids), nil
 }
 
-// restore takes over the leases that a restart found. Until this member leads they have no deadline.
+// restoreLeases takes over the leases that a restart found. Until this member leads they have no deadline.
 func (s *Service) restoreLeases(book *lease.Book) {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
@@ -192,18 +212,29 @@ func (s *Service) restoreLeases(book *lease.Book) {
 
 // leaseChanges follows what was applied.
 func (s *Service) leaseChanges(changes []machine.LeaseChange) {
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
+	s.leases.note(changes, s.now())
 	for _, c := range changes {
 		switch {
 		case c.Checkpoint:
-			s.leases.mu.deadlines.Checkpoint(c.ID, c.Remaining)
 		case c.Revoked:
-			s.leases.end(c.ID)
 			s.observeLease(LeaseRevoked, 0)
 		default:
-			s.leases.mu.deadlines.Grant(c.ID, c.TTL, s.now())
 			s.observeLease(LeaseGranted, c.TTL)
+		}
+	}
+}
+
+func (l *leases) note(changes []machine.LeaseChange, now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range changes {
+		switch {
+		case c.Checkpoint:
+			l.mu.deadlines.Checkpoint(c.ID, c.Remaining)
+		case c.Revoked:
+			l.end(c.ID)
+		default:
+			l.mu.deadlines.Grant(c.ID, c.TTL, now)
 		}
 	}
 }
@@ -230,6 +261,7 @@ func (s *Service) termBegan(term uint64) {
 	}
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
+	s.leases.mu.term = term
 	s.leases.mu.deadlines.Promote(s.now(), s.cfg.ElectionTimeout)
 }
 
@@ -237,38 +269,64 @@ func (s *Service) termBegan(term uint64) {
 func (s *Service) runLeases() {
 	ticker := time.NewTicker(expiryInterval)
 	defer ticker.Stop()
-	free := make(chan struct{}, expiryInFlight)
-	var proposals sync.WaitGroup
-	defer proposals.Wait()
+	ends := expiry{svc: s, free: make(chan struct{}, expiryInFlight)}
+	defer ends.wg.Wait()
 	for {
 		select {
 		case <-ticker.C:
 		case <-s.ctx.Done():
 			return
 		}
-		for _, id := range s.expired() {
-			select {
-			case free <- struct{}{}:
-			case <-s.ctx.Done():
-				return
-			}
-			proposals.Go(func() {
-				s.expire(id)
-				<-free
-			})
+		if s.leasesDue() && s.readIndex(s.ctx) == nil { // which proves that this member leads
+			ends.proposeAll()
 		}
 	}
 }
 
-// expired takes the leases whose time is over. A member that does not lead any more stops counting.
-func (s *Service) expired() []int64 {
+// leasesDue reports whether the time of a lease is over. A member that does not lead any more stops counting.
+func (s *Service) leasesDue() bool {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
 	if !s.IsLeader() {
 		s.leases.mu.deadlines.Demote()
+		return false
+	}
+	next, ok := s.leases.mu.deadlines.Next()
+	return ok && next <= s.now()
+}
+
+// expired takes leases whose time is over.
+func (s *Service) expired() []int64 {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	if !s.countsDeadlines() {
 		return nil
 	}
 	return s.leases.mu.deadlines.Expired(s.now(), expiryBatch, s.requestTimeout())
+}
+
+// expiry is the revocations under way.
+type expiry struct {
+	svc  *Service
+	free chan struct{} // one element per revocation
+	wg   sync.WaitGroup
+}
+
+// proposeAll proposes the end of all leases whose time is over. It does not wait for the last ones.
+func (e *expiry) proposeAll() {
+	for ids := e.svc.expired(); len(ids) > 0; ids = e.svc.expired() {
+		for _, id := range ids {
+			select {
+			case e.free <- struct{}{}:
+			case <-e.svc.ctx.Done():
+				return
+			}
+			e.wg.Go(func() {
+				e.svc.expire(id)
+				<-e.free
+			})
+		}
+	}
 }
 
 // expire proposes the end of one lease. If that fails the lease is found expired again later.

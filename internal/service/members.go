@@ -59,13 +59,12 @@ func (s *Service) MemberPromote(_ context.Context, id uint64) error {
 	})
 }
 
-// MemberUpdate changes the peer URLs of a member and returns all members.
+// MemberUpdate changes the peer URLs of a member and returns all members. The URLs are taken as they are.
 func (s *Service) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) ([]schema.Member, error) {
-	urls, err := membership.ParseURLs(peerURLs)
-	if err != nil {
-		return nil, kverr.MemberBadURLs
+	if id == 0 {
+		return nil, kverr.MemberNotFound // which no change can name
 	}
-	return s.changeMembers(ctx, membership.UpdateChange(s.ids.next(), schema.Member{ID: id, PeerURLs: urls}))
+	return s.changeMembers(ctx, membership.UpdateChange(s.ids.next(), schema.Member{ID: id, PeerURLs: peerURLs}))
 }
 
 func (s *Service) changeMembers(ctx context.Context, cc wire.ConfChange) ([]schema.Member, error) {

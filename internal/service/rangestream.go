@@ -40,11 +40,13 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 		defer view.Release()
 		return s.streamSorted(view, &r, send)
 	}
-	pager, err := view.Pager(machine.Query(&r))
+	q := s.pages.query(machine.Query(&r), view)
+	pager, err := view.Pager(q)
 	if err != nil {
 		view.Release()
 		return err
 	}
+	s.pages.remember(q, view, pager.More())
 	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(&r, pager), size: chunkSize{s.cfg.MaxRequestBytes, firstChunkKeys}}
 	for {
 		chunk, last, err := chunks.next()

@@ -63,14 +63,19 @@ const (
 // Invariants:
 //  1. A linearizable read is answered from a view that shows everything committed in the cluster before the read began.
 //  2. Only a member that has just proved to be leader proposes the end of a lease.
+//  3. What says who the members are and which alarms are raised never waits for the applier.
 type Service struct {
 	cfg     Config
-	node    *node.Node
-	backend *backend.Backend
+	machine *machine.Machine // read on the applier's goroutine only; others use node.Inspect
+	node    *node.Node       // set before bound is closed
+	backend *backend.Backend // likewise
+	bound   chan struct{}    // closed by Bind
 	hub     *watch.Hub
 	ids     requestIDs
+	cluster atomic.Pointer[cluster]
 	alarms  atomic.Pointer[[]machine.Alarm]
 	leases  leases
+	pages   pages
 
 	leaderless leaderless
 	noSpace    chan struct{} // capacity 1: the alarm is to be raised
@@ -81,13 +86,18 @@ type Service struct {
 }
 
 // New makes a service that knows the restored state of m. The member's node may be started with it as its observer; Bind must follow
-// before anything else is called.
+// at once, as the applier waits for it when a term begins, and before anything else is called.
 func New(cfg Config, m *machine.Machine) *Service {
-	s := &Service{cfg: cfg, start: time.Now(), ids: newRequestIDs(cfg.MemberID, time.Now()), noSpace: make(chan struct{}, 1)}
+	s := &Service{
+		cfg: cfg, machine: m, start: time.Now(), ids: newRequestIDs(cfg.MemberID, time.Now()),
+		bound: make(chan struct{}), noSpace: make(chan struct{}, 1),
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.leases.init()
 	s.leaderless.init()
+	s.pages.init()
 	s.restoreLeases(m.Leases())
+	s.cluster.Store(readCluster(m))
 	alarms := m.Alarms()
 	s.alarms.Store(&alarms)
 	s.hub = watch.New(watch.Config{History: history{s}, Rev: m.Rev(), BatchBytes: historyBatchBytes})
@@ -97,6 +107,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 // Bind gives the service its running member and starts what it does by itself.
 func (s *Service) Bind(n *node.Node, b *backend.Backend) {
 	s.node, s.backend = n, b
+	close(s.bound)
 	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runNoSpace} {
 		s.wg.Go(run)
 	}
@@ -120,9 +131,14 @@ func (s *Service) Applied(b *replica.Batch) {
 			s.alarms.Store(&o.Alarms)
 		}
 	}
+	if changesCluster(b) {
+		s.cluster.Store(readCluster(s.machine))
+	}
 	if b.NewTerm > 0 {
+		<-s.bound
 		s.termBegan(b.NewTerm)
 	}
+	s.pages.forget(b.View.Rev(), b.View.CompactRev())
 	s.hub.Publish(b.View.Rev(), b.Events)
 }
 

@@ -2,10 +2,13 @@ package service
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/watch"
 )
 
@@ -36,9 +39,12 @@ func (w *WatchStream) Close() {
 	w.Stream.Close()
 }
 
-// Next returns the next message in wire form.
+// Next returns the next message in wire form. Once the service is closed the error is kverr.Stopped.
 func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
 	r, err := w.Stream.Next(ctx)
+	if errors.Is(err, watch.ErrClosed) {
+		return nil, kverr.Stopped
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,14 +55,25 @@ func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
 // history lets the hub read the published view.
 type history struct{ svc *Service }
 
-// Acquire returns the published view. All streams are closed before the node stops, so there is one.
+// Acquire returns the published view. The last calls of a client may come when the node has stopped already: then all streams are closed
+// and what these calls find out reaches nobody.
 func (h history) Acquire() watch.View {
 	v, err := h.svc.node.View()
 	if err != nil {
-		panic(fmt.Sprintf("service: a watch outlived its member: %v", err))
+		return noView{err}
 	}
 	return v
 }
+
+// noView is what there is to see of a member that has stopped.
+type noView struct{ err error }
+
+func (noView) Rev() int64        { return 0 }
+func (noView) CompactRev() int64 { return -1 }
+func (noView) Release()          {}
+
+func (v noView) Changes(mvcc.ChangesQuery) (mvcc.Changes, error) { return mvcc.Changes{}, v.err }
+func (v noView) Record(schema.Rev) ([]byte, error)               { return nil, v.err }
 
 // WatchStats counts streams, watchers and events.
 func (s *Service) WatchStats() watch.Stats { return s.hub.Stats() }

@@ -1,8 +1,6 @@
 package v3
 
 import (
-	"fmt"
-
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -35,8 +33,5 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		f.bytes = data.Materialize()
 		return nil
 	}
-	if err := c.proto.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("decoding request: %w", err)
-	}
-	return nil
+	return c.proto.Unmarshal(data, v)
 }

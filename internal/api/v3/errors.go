@@ -8,11 +8,19 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/request"
 )
 
-// toStatus translates an error of the service into what goes over the wire: code and text of the table, a bare context error as it is, and
-// anything else as Unknown with its text.
-func toStatus(err error) error {
+// toStatus translates an error of the service into what goes over the wire: code and text of the table, a context error without what it
+// was wrapped in, a request that is no protobuf message as gRPC says it, and anything else as Unknown with its text.
+func toStatus(err error) error { return translate(err, "grpc: error unmarshalling request") }
+
+// toStreamStatus is toStatus for the requests of a stream, of which gRPC speaks differently.
+func toStreamStatus(err error) error {
+	return translate(err, "grpc: failed to unmarshal the received message")
+}
+
+func translate(err error, malformed string) error {
 	if err == nil {
 		return nil
 	}
@@ -23,10 +31,12 @@ func toStatus(err error) error {
 		return err
 	}
 	switch {
+	case errors.Is(err, request.ErrMalformed):
+		return status.Errorf(codes.Internal, "%s: %v", malformed, err)
 	case errors.Is(err, context.Canceled):
-		return status.Error(codes.Canceled, err.Error())
+		return status.FromContextError(context.Canceled).Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, err.Error())
+		return status.FromContextError(context.DeadlineExceeded).Err()
 	}
 	return status.Error(codes.Unknown, err.Error())
 }

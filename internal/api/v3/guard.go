@@ -72,13 +72,25 @@ func (g *guard) admit(ctx context.Context, kind string) (needsLeader bool, err e
 	return len(v) > 0 && v[0] == "true", nil
 }
 
-// streamWithContext is a stream whose context ends earlier than the call's.
+// streamWithContext is a stream that ends for its handler when ctx does, which may be before the call's.
 type streamWithContext struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
 func (s *streamWithContext) Context() context.Context { return s.ctx }
+
+// RecvMsg also returns when ctx ends. The message then belongs to what still receives, which ends with the call.
+func (s *streamWithContext) RecvMsg(m any) error {
+	received := make(chan error, 1)
+	go func() { received <- s.ServerStream.RecvMsg(m) }()
+	select {
+	case err := <-received:
+		return err
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
 
 // endOfStream turns the end of a client's requests into the end of the call.
 func endOfStream(err error) error {

@@ -135,7 +135,7 @@ func kvStreams(svc *service.Service) map[string]grpc.StreamHandler {
 		if err := stream.RecvMsg(in); err != nil {
 			return err
 		}
-		return toStatus(svc.RangeStream(stream.Context(), in.bytes, func(chunk []byte) error {
+		return toStreamStatus(svc.RangeStream(stream.Context(), in.bytes, func(chunk []byte) error {
 			return stream.SendMsg(&frame{chunk})
 		}))
 	}}
@@ -157,7 +157,7 @@ func leaseStreams(svc *service.Service) map[string]grpc.StreamHandler {
 			}
 			reply, err := svc.LeaseKeepAlive(stream.Context(), in.bytes)
 			if err != nil {
-				return toStatus(err)
+				return toStreamStatus(err)
 			}
 			if err := stream.SendMsg(&frame{reply}); err != nil {
 				return err

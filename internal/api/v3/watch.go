@@ -2,6 +2,7 @@ package v3
 
 import (
 	"context"
+	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -26,11 +27,14 @@ func watchStreams(svc *service.Service) map[string]grpc.StreamHandler {
 			}
 		}()
 		err := sendWatchResponses(ctx, stream, w)
-		if stream.Context().Err() != nil {
-			<-received // only a call that is over ends the receiver; grpc ends it once the handler returns
+		if stream.Context().Err() == nil {
+			return err // the receiver ends with the call
+		}
+		<-received
+		if errors.Is(stream.Context().Err(), context.Canceled) {
 			return toStatus(kverr.WatchCanceled)
 		}
-		return err
+		return toStatus(stream.Context().Err())
 	}}
 }
 
