@@ -37,7 +37,7 @@ func (a *apply) putIn(tx *mvcc.Tx, r *request.Put) request.PutResult {
 	value, lease := r.Value, r.Lease
 	var old []byte
 	item, exists := tx.Get(r.Key)
-	if exists && (r.PrevKV || r.IgnoreValue) {
+	if exists && (r.PrevKV && a.wanted || r.IgnoreValue) {
 		old = a.record(tx, item.Rev)
 	}
 	if r.IgnoreValue && exists {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/mvcc"
@@ -11,19 +10,25 @@ import (
 
 // runApplier applies what is committed, in batches, and moves compactions on in between.
 func (n *Node) runApplier() {
-	var entries []wire.Entry
 	pause := time.NewTimer(0)
+	pause.Stop()
 	defer pause.Stop()
 	for {
 		select {
 		case <-n.entries.wake:
-			entries = n.entries.take(entries)
+			entries := n.entries.take()
 			if err := n.applyAll(entries); err != nil {
 				n.fail(err)
 				return
 			}
+			n.entries.done(entries)
 		case <-pause.C:
-			if n.compactStep() {
+			more, err := n.compactStep()
+			if err != nil {
+				n.fail(failed("compaction", err))
+				return
+			}
+			if more {
 				pause.Reset(n.cfg.CompactionPause)
 			}
 		case <-n.compact:
@@ -40,34 +45,32 @@ const maxBatch = 512
 // applyAll applies entries batch by batch.
 func (n *Node) applyAll(entries []wire.Entry) error {
 	for len(entries) > 0 {
-		k := min(len(entries), maxBatch)
+		now := entries[:min(len(entries), maxBatch)]
 		if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
-			return context.Cause(n.ctx)
+			return failed("waiting for the database file", err)
 		}
 		start := time.Now()
 		n.applyMu.Lock()
-		batch, err := n.cfg.Applier.Apply(entries[:k], n.waiters.has)
+		batch, err := n.cfg.Applier.Apply(now, n.waiters.has)
 		n.applyMu.Unlock()
 		if err != nil {
 			return failed("applying", err)
 		}
+		n.backlog.Add(-dataBytes(now))
 		n.finish(batch, time.Since(start))
-		entries = entries[k:]
+		entries = entries[len(now):]
 	}
 	return nil
 }
 
 // finish makes a batch visible and answers those who waited for it, in that order.
 func (n *Node) finish(batch *replica.Batch, took time.Duration) {
-	old := n.view.Swap(batch.View)
-	old.Release()
+	n.show(batch.View)
 	n.applied.Store(batch.Index)
 	if n.cfg.Observer != nil {
 		n.cfg.Observer.Applied(batch)
 	}
-	for _, o := range batch.Outcomes {
-		n.waiters.answer(o.ID, o.Reply, o.Err)
-	}
+	n.waiters.answer(batch.Outcomes)
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
 	if batch.Compaction > 0 {
 		poke(n.compact)
@@ -83,29 +86,35 @@ func (n *Node) finish(batch *replica.Batch, took time.Duration) {
 	}
 }
 
-// compactStep moves a compaction on; it returns false when there is nothing to do until n.compact is signalled.
-func (n *Node) compactStep() (more bool) {
+// show publishes a view, whose one reference goes with it.
+func (n *Node) show(v *mvcc.View) {
+	old := n.view.Swap(v)
+	old.Release()
+}
+
+// compactStep moves a compaction on; more is false when there is nothing to do until n.compact is signalled.
+func (n *Node) compactStep() (more bool, err error) {
 	n.applyMu.Lock()
 	defer n.applyMu.Unlock()
-	if task := n.cfg.Applier.Machine().TakeHashTask(); task != nil {
+	m := n.cfg.Applier.Machine()
+	if n.hashing || !m.Compacting() {
+		return false, nil
+	}
+	if task := m.TakeHashTask(); task != nil {
+		n.hashing = true
 		n.wg.Go(func() { n.hash(task) })
-		return false
+		return false, nil
 	}
-	more, err := n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
-	if err != nil {
-		n.fail(failed("compaction", err))
-		return false
-	}
-	if !more {
+	more, err = n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
+	if err == nil && !more {
 		n.compactionDone()
 	}
-	return more
+	return more, err
 }
 
 // compactionDone publishes a view that knows the hash of what was compacted, and wakes those who waited. The caller holds applyMu.
 func (n *Node) compactionDone() {
-	old := n.view.Swap(n.cfg.Applier.View())
-	old.Release()
+	n.show(n.cfg.Applier.View())
 	for _, done := range n.compacted {
 		close(done)
 	}
@@ -126,6 +135,7 @@ func (n *Node) hash(task *mvcc.HashTask) {
 	}
 	n.applyMu.Lock()
 	n.cfg.Applier.Machine().ReturnHashTask(task)
+	n.hashing = false
 	n.applyMu.Unlock()
 	poke(n.compact)
 }

@@ -13,9 +13,17 @@ func (n *Node) ProposeConfChange(ctx context.Context, cc wire.ConfChange) error 
 	return err
 }
 
-// proposeConfChange hands a change to the core, or tells who waits for it why not.
-func (l *loop) proposeConfChange(cc wire.ConfChange) {
-	if err := l.core.ProposeConfChange(cc); err != nil {
-		l.waiters.answer(cc.ID, nil, err)
+// proposeChanges hands the configuration changes among the proposals to the core, or tells who waits for one why not. They are not tried
+// again, unlike data. What is left are the other proposals.
+func (l *loop) proposeChanges() {
+	kept := l.proposals[:0]
+	for _, p := range l.proposals {
+		if p.change == nil {
+			kept = append(kept, p)
+		} else if err := l.core.ProposeConfChange(*p.change); err != nil {
+			l.waiters.refuse(p.id, err)
+		}
 	}
+	clear(l.proposals[len(kept):])
+	l.proposals = kept
 }

@@ -4,87 +4,83 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/replica"
-	"github.com/quoin-kv/quoin/internal/wal"
-	"github.com/quoin-kv/quoin/raft/wire"
 )
 
-// runLog writes outputs to the log: whatever has come since the last write is one write and one sync.
-//
-// A commit index alone is not worth a write: it is held back until there is something else to write, or the node stops. Losing it costs
-// nothing, as it is learnt again.
+// runLog writes outputs to the log: what has come since the last write is one batch.
 func (n *Node) runLog() {
-	var outs []replica.Output
-	var held wire.HardState
+	var batcher replica.Batcher
 	for {
 		select {
 		case <-n.writes.wake:
 		case <-n.ctx.Done():
 			if n.Err() == nil {
-				n.fail(failed("write-ahead log", n.cfg.Log.Write(wal.Batch{HardState: held})))
+				n.fail(failed("write-ahead log", n.cfg.Log.Write(batcher.Rest())))
 			}
 			return
 		}
-		outs = n.writes.take(outs)
-		batch := merge(outs, held)
-		if len(outs) == 0 {
-			continue
-		}
-		if batch.Sync || len(batch.Entries) > 0 {
-			if err := n.cfg.Log.Write(batch); err != nil {
+		outs := n.writes.take()
+		joined := batcher.Join(outs)
+		n.writes.done(outs)
+		if joined.Write {
+			if err := n.cfg.Log.Write(joined.Log); err != nil {
 				n.fail(failed("write-ahead log", err))
 				return
 			}
-			held = wire.HardState{}
-		} else {
-			held = batch.HardState
 		}
-		n.persisted(outs, batch)
+		n.written(&joined)
 	}
 }
 
-// merge joins outputs into one batch.
-func merge(outs []replica.Output, held wire.HardState) wal.Batch {
-	batch := wal.Batch{HardState: held}
-	for _, out := range outs {
-		batch.Entries = override(batch.Entries, out.Log.Entries)
-		if !out.Log.HardState.IsZero() {
-			batch.HardState = out.Log.HardState
-		}
-		if out.Log.Mark != nil {
-			batch.Mark = out.Log.Mark
-		}
-		batch.Sync = batch.Sync || out.Log.Sync
+// written tells those who waited for the write.
+func (n *Node) written(j *replica.Joined) {
+	if len(j.AfterSync) > 0 && n.cfg.Send != nil {
+		n.cfg.Send(j.AfterSync)
 	}
-	return batch
+	if j.Persisted > 0 {
+		n.events.put(event{persisted: j.Persisted})
+	}
+	if j.Log.Mark != nil {
+		n.marked.Store(j.Log.Mark.Index)
+		poke(n.marks)
+	}
 }
 
-// override appends entries, which take the place of those with their index and above.
-func override(log, entries []wire.Entry) []wire.Entry {
-	if len(entries) == 0 {
-		return log
-	}
-	keep := len(log)
-	for keep > 0 && log[keep-1].Index >= entries[0].Index {
-		keep--
-	}
-	return append(log[:keep], entries...)
-}
-
-// persisted tells who waited for the write.
-func (n *Node) persisted(outs []replica.Output, batch wal.Batch) {
-	if k := len(batch.Entries); k > 0 {
-		n.durable.Store(batch.Entries[k-1].Index)
-	}
-	for _, out := range outs {
-		if len(out.AfterSync) > 0 && n.cfg.Send != nil {
-			n.cfg.Send(out.AfterSync)
+// runFlusher brings the database file up to date: when enough is pending, when FlushInterval has passed, and when asked. It also does the
+// work on log segments that the log writer must not wait for.
+func (n *Node) runFlusher() {
+	ticker := time.NewTicker(n.cfg.FlushInterval)
+	defer ticker.Stop()
+	told := uint64(0)
+	for {
+		var asked chan error
+		select {
+		case <-n.cfg.Backend.FlushWanted():
+		case <-ticker.C:
+		case asked = <-n.flushes:
+		case <-n.cfg.Log.PrepareWanted():
+			n.prepareLog()
+			continue
+		case <-n.marks:
+			n.releaseLog(n.marked.Load())
+			continue
+		case <-n.ctx.Done():
+			return
+		}
+		err := n.flush(&told)
+		if asked != nil {
+			asked <- err
+		}
+		if err != nil {
+			n.fail(failed("database file", err))
+			return
 		}
 	}
-	if last := outs[len(outs)-1].Seq; last > 0 && batch.Sync {
-		n.events.put(event{persisted: last})
-	}
-	if batch.Mark != nil {
-		n.releaseLog(batch.Mark.Index)
+}
+
+// prepareLog makes the next segment. If that fails the log writer will try, when it needs the segment.
+func (n *Node) prepareLog() {
+	if err := n.cfg.Log.Prepare(); err != nil && n.ctx.Err() == nil {
+		n.cfg.Logger.Warn("next log segment not prepared", "error", err)
 	}
 }
 
@@ -102,41 +98,23 @@ func (n *Node) releaseLog(index uint64) {
 	}
 }
 
-// runFlusher brings the database file up to date: when enough is pending, when FlushInterval has passed, and when asked.
-func (n *Node) runFlusher() {
-	ticker := time.NewTicker(n.cfg.FlushInterval)
-	defer ticker.Stop()
-	for {
-		var asked chan error
-		select {
-		case <-n.cfg.Backend.FlushWanted():
-		case <-ticker.C:
-		case asked = <-n.flushes:
-		case <-n.cfg.Log.PrepareWanted():
-			if err := n.cfg.Log.Prepare(); err != nil {
-				n.cfg.Logger.Warn("next log segment not prepared", "error", err)
-			}
-			continue
-		case <-n.ctx.Done():
-			return
-		}
-		err := n.flush()
-		if asked != nil {
-			asked <- err
-		}
-		if err != nil {
-			n.fail(failed("database file", err))
-			return
-		}
-	}
+// flushable is the index up to which the file may hold what the machine holds.
+//
+// The machine may be ahead of the log, and the log may even go back, when entries that never were committed are replaced. The order of the
+// two loads makes it safe: what is applied is committed and never replaced again, and before the applier got it the loop had taken durable
+// back below it, unless it is durable.
+func (n *Node) flushable() uint64 {
+	applied := n.applied.Load()
+	return min(applied, n.durable.Load())
 }
 
-// flush writes what the log holds durably and tells the loop how far the file is now.
-func (n *Node) flush() error {
-	flushed, err := n.cfg.Backend.Flush(n.durable.Load())
-	if err != nil || flushed.Index == 0 {
+// flush writes what the log holds durably and tells the loop how far the file is now, unless that was told before.
+func (n *Node) flush(told *uint64) error {
+	flushed, err := n.cfg.Backend.Flush(n.flushable())
+	if err != nil || flushed.Index == *told {
 		return err
 	}
+	*told = flushed.Index
 	n.applyMu.Lock()
 	conf := n.cfg.Applier.ConfStateAt(flushed.Index)
 	n.applyMu.Unlock()

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/replica"
@@ -23,18 +25,15 @@ type event struct {
 type loop struct {
 	*Node
 	core      *replica.Consensus
-	proposals []proposal // taken, but no leader to hand them to yet
-	spare     struct {
-		proposals []proposal
-		messages  []wire.Message
-		events    []event
-		data      [][]byte
-	}
-	leader uint64
+	rounds    rounds
+	proposals []proposal // taken, but not in the core's hands yet: there is no leader, or too much is uncommitted
+	data      [][]byte   // scratch of takeProposals
+	outdated  bool       // the published status differs in more than indexes
 }
 
 func (n *Node) runLoop() {
 	l := &loop{Node: n, core: n.cfg.Consensus}
+	l.rounds.next = uint64(time.Now().UnixNano())
 	ticker := time.NewTicker(n.cfg.Tick)
 	defer ticker.Stop()
 	for {
@@ -42,12 +41,19 @@ func (n *Node) runLoop() {
 		select {
 		case <-n.wake:
 		case <-ticker.C:
-			l.core.Tick()
-			l.rounds.age()
+			l.tick()
 		case <-n.ctx.Done():
 			return
 		}
 	}
+}
+
+// tick passes the time on, and forgets what nobody waits for any more.
+func (l *loop) tick() {
+	l.core.Tick()
+	l.rounds.age(l.core.Indexed)
+	l.proposals = l.waiters.wanted(l.proposals, false)
+	l.outdated = true
 }
 
 // turn takes in everything that has come and hands out what follows from it.
@@ -57,66 +63,72 @@ func (l *loop) turn() {
 	l.takeProposals()
 	l.takeReads()
 	l.emit(l.core.Output())
-	l.publish(l.core.Status())
+	l.publish()
 }
 
 func (l *loop) takeEvents() {
-	events := l.events.take(l.spare.events)
+	events := l.events.take()
 	for _, e := range events {
 		switch {
 		case e.persisted > 0:
 			l.core.Persisted(e.persisted)
 		case e.applied > 0:
 			l.core.Applied(e.applied, e.changes)
+			l.outdated = l.outdated || len(e.changes) > 0
 		case e.flushed != nil:
 			l.core.Flushed(*e.flushed, e.conf)
 		case e.campaign:
 			l.core.Campaign()
 		}
 	}
-	l.spare.events = events
+	l.events.done(events)
 }
 
 func (l *loop) takeMessages() {
-	messages := l.messages.take(l.spare.messages)
+	messages := l.messages.take()
 	for _, m := range messages {
-		if err := l.core.Step(m); err != nil {
+		switch err := l.core.Step(m); {
+		case errors.Is(err, raft.ErrDiverged):
+			l.fail(failed("consensus", err))
+		case err != nil:
 			l.cfg.Logger.Debug("message dropped", "from", m.From, "type", m.Type, "error", err)
 		}
 	}
-	l.spare.messages = messages
+	l.messages.done(messages)
 }
 
 // takeProposals hands the core all waiting proposals as one append. Without a leader they stay here until there is one or their callers give up.
 func (l *loop) takeProposals() {
-	fresh := l.Node.proposals.take(l.spare.proposals)
+	fresh := l.Node.proposals.take()
 	l.proposals = append(l.proposals, fresh...)
-	l.spare.proposals = fresh
+	l.Node.proposals.done(fresh)
 	if len(l.proposals) == 0 || l.core.Lead() == 0 {
 		return
 	}
-	data := l.spare.data[:0]
+	// Noted before the core is asked: a caller that gives up in between must not be told that its proposal is certainly without effect.
+	l.proposals = l.waiters.wanted(l.proposals, true)
+	l.proposeChanges()
 	for _, p := range l.proposals {
-		switch {
-		case !l.waiters.accept(p.id):
-		case p.change != nil:
-			l.proposeConfChange(*p.change)
-		default:
-			data = append(data, p.data)
-		}
+		l.data = append(l.data, p.data)
 	}
-	if err := l.core.Propose(data...); err != nil {
-		l.cfg.Logger.Debug("proposals held back", "count", len(data), "error", err)
+	err := l.core.Propose(l.data...)
+	l.data = recycled(l.data, spareItems)
+	if err != nil {
+		l.cfg.Logger.Debug("proposals held back", "count", len(l.proposals), "error", err)
+		l.proposals = l.waiters.wanted(l.proposals, false)
 		return
 	}
-	clear(data)
-	l.spare.data = data
-	clear(l.proposals)
-	l.proposals = l.proposals[:0]
+	l.proposals = recycled(l.proposals, spareItems)
 }
 
 // emit hands out the parts of an output.
 func (l *loop) emit(out replica.Output) {
+	if out.Install != nil {
+		l.fail(errors.New("consensus: snapshot received, but this version cannot install one"))
+		return
+	}
+	// Before the applier gets entries: see flushable.
+	l.durable.Store(l.core.Durable())
 	if out.Writes() {
 		l.writes.put(out)
 	}
@@ -124,21 +136,46 @@ func (l *loop) emit(out replica.Output) {
 		l.cfg.Send(out.Send)
 	}
 	if len(out.Apply) > 0 {
+		l.backlog.Add(dataBytes(out.Apply))
 		l.entries.put(out.Apply...)
 	}
 	l.rounds.finish(out.Answer, nil)
 	l.rounds.lose(out.Refuse)
 }
 
-// publish lets others see the state of the core.
-func (l *loop) publish(st raft.Status) {
-	if st.Lead != l.leader {
-		l.cfg.Logger.Info("leader changed", "leader", hex(st.Lead), "was", hex(l.leader), "term", st.Term)
-		if st.Lead != 0 && l.cfg.Metrics.LeaderChanged != nil {
-			l.cfg.Metrics.LeaderChanged()
-		}
-		l.leader = st.Lead
-		poke(l.wake) // proposals and reads may have waited for this
+// dataBytes is the size of what entries carry.
+func dataBytes(entries []wire.Entry) (n int64) {
+	for i := range entries {
+		n += int64(len(entries[i].Data))
 	}
+	return n
+}
+
+// publish lets others see the state of the core. The whole of it is copied only when it has changed in more than indexes, and at ticks.
+func (l *loop) publish() {
+	l.commit.Store(l.core.Commit())
+	seen := l.status.Load()
+	leader := l.core.Lead()
+	if !l.outdated && seen.Lead == leader && seen.Term == l.core.Term() && seen.Role == l.core.Role() {
+		return
+	}
+	st := l.core.Status()
 	l.status.Store(&st)
+	l.outdated = false
+	if seen.Lead == leader {
+		return
+	}
+	l.cfg.Logger.Info("leader changed", "leader", hex(leader), "was", hex(seen.Lead), "term", st.Term)
+	if leader != 0 && l.cfg.Metrics.LeaderChanged != nil {
+		l.cfg.Metrics.LeaderChanged()
+	}
+	poke(l.wake) // proposals and reads may have waited for this
+}
+
+// failed wraps the error of a part of the node.
+func failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }

@@ -5,12 +5,16 @@ import "sync"
 // mailbox hands items from any number of senders to one receiver, in batches: the receiver is woken once however many items have come,
 // and takes them all. It has no bound of its own; what is put in is bounded by whoever sends (see the map of goroutines in docs/architecture.md).
 type mailbox[T any] struct {
-	wake chan struct{} // capacity 1; may be shared by several mailboxes of one receiver
-	mu   struct {
+	wake  chan struct{} // capacity 1; may be shared by several mailboxes of one receiver
+	spare []T           // the receiver's: memory for what comes next
+	mu    struct {
 		sync.Mutex
 		items []T
 	}
 }
+
+// spareItems bounds the memory that a mailbox keeps, in items, so that a burst is not paid for for ever.
+const spareItems = 4096
 
 func newMailbox[T any](wake chan struct{}) *mailbox[T] { return &mailbox[T]{wake: wake} }
 
@@ -22,16 +26,26 @@ func (m *mailbox[T]) put(items ...T) {
 	poke(m.wake)
 }
 
-// take returns everything that has come; spare's memory is used for what comes next.
-func (m *mailbox[T]) take(spare []T) []T {
-	clear(spare)
+// take returns everything that has come. The receiver gives the slice back with done before it takes again.
+func (m *mailbox[T]) take() []T {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	items := m.mu.items
-	m.mu.items = spare[:0]
+	m.mu.items, m.spare = m.spare, nil
 	return items
 }
 
+// done gives back what take returned: nothing in it is kept alive, and its memory is used again.
+func (m *mailbox[T]) done(items []T) { m.spare = recycled(items, spareItems) }
+
+// recycled empties a slice for another use, and lets go of it if it has room for more than most.
+func recycled[T any](items []T, most int) []T {
+	if cap(items) > most {
+		return nil
+	}
+	clear(items)
+	return items[:0]
+}
 
 // poke sends on a channel of capacity 1 unless a signal is pending already.
 func poke(c chan struct{}) {

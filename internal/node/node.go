@@ -7,9 +7,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -41,6 +41,7 @@ type Config struct {
 	SlowApply       time.Duration // an apply that takes longer is logged
 	KeepSegments    int           // log segments kept besides the needed ones; 0 keeps all
 	MaxPending      int           // proposals that may wait at once; more are refused
+	MaxPendingBytes int64         // their data, and likewise that of committed entries not yet applied; 0 is 256 MiB
 	MaxBacklog      uint64        // committed entries not yet applied above which proposals are refused
 	Durable         uint64        // index of the last entry that Log holds
 
@@ -60,7 +61,6 @@ type Metrics struct {
 	SlowApply      func()
 	ProposalFailed func()
 	LeaderChanged  func()
-	SlowRead       func()
 	ReadFailed     func()
 }
 
@@ -73,7 +73,6 @@ type Metrics struct {
 type Node struct {
 	cfg     Config
 	waiters *waiters
-	rounds  rounds // loop only
 
 	wake      chan struct{} // the loop's
 	proposals *mailbox[proposal]
@@ -83,18 +82,25 @@ type Node struct {
 	writes    *mailbox[replica.Output]
 	entries   *mailbox[wire.Entry]
 	flushes   chan chan error
-	compact   chan struct{}   // capacity 1: a compaction has begun
-	compacted []chan struct{} // closed when no compaction is left to do; guarded by applyMu
+	marks     chan struct{} // capacity 1: the log has a new mark, at marked
+	compact   chan struct{} // capacity 1: a compaction has something to do
 
 	view    atomic.Pointer[mvcc.View]
-	status  atomic.Pointer[raft.Status]
+	status  atomic.Pointer[raft.Status] // its indexes may be a tick old
+	commit  atomic.Uint64
 	applied atomic.Uint64
-	durable atomic.Uint64
-	applyMu sync.Mutex // held while the applier changes the machine, and by Inspect
+	durable atomic.Uint64 // stored by this member's log; written by the loop
+	marked  atomic.Uint64
+	backlog atomic.Int64 // bytes committed and not yet applied
 
-	ctx  context.Context // ends when the node stops
-	stop context.CancelCauseFunc
-	wg   sync.WaitGroup
+	applyMu   sync.Mutex      // held while the applier changes the machine, and by Inspect; guards the next two
+	compacted []chan struct{} // closed when no compaction is left to do
+	hashing   bool            // a compaction waits for its hash, which another goroutine takes
+
+	ctx   context.Context // ends when the node stops
+	stop  context.CancelCauseFunc
+	close func() error
+	wg    sync.WaitGroup
 }
 
 // Status is the state of consensus as the loop last saw it, and how far the machine is.
@@ -103,11 +109,15 @@ type Status struct {
 	Applied uint64
 }
 
+// defaultPendingBytes is the MaxPendingBytes of a Config without one.
+const defaultPendingBytes = 256 << 20
+
 // Start runs a node until Stop or a failure.
 func Start(cfg Config) *Node {
 	wake := make(chan struct{}, 1)
+	cfg.MaxPendingBytes = cmp.Or(cfg.MaxPendingBytes, defaultPendingBytes)
 	n := &Node{
-		cfg: cfg, waiters: newWaiters(), wake: wake,
+		cfg: cfg, waiters: newWaiters(bound{cfg.MaxPending, cfg.MaxPendingBytes}), wake: wake,
 		proposals: newMailbox[proposal](wake),
 		reads:     newMailbox[*readWaiter](wake),
 		messages:  newMailbox[wire.Message](wake),
@@ -115,14 +125,17 @@ func Start(cfg Config) *Node {
 		writes:    newMailbox[replica.Output](make(chan struct{}, 1)),
 		entries:   newMailbox[wire.Entry](make(chan struct{}, 1)),
 		flushes:   make(chan chan error),
+		marks:     make(chan struct{}, 1),
 		compact:   make(chan struct{}, 1),
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
+	n.close = sync.OnceValue(n.shutDown)
 	n.durable.Store(cfg.Durable)
 	n.applied.Store(cfg.Applier.Applied().Index)
 	n.view.Store(cfg.Applier.View())
 	status := cfg.Consensus.Status()
 	n.status.Store(&status)
+	n.commit.Store(status.Commit)
 	if cfg.Applier.Machine().Compacting() {
 		poke(n.compact)
 	}
@@ -154,14 +167,19 @@ func (n *Node) Err() error {
 	return nil
 }
 
-// Stop ends the node: nothing new is accepted, what is applied is flushed, files are closed. Its error is Err or what closing met.
+// Stop ends the node: nothing new is accepted, what is applied is flushed, files are closed. Its error is Err or what closing met; a second
+// call returns the same.
 func (n *Node) Stop() error {
 	n.stop(errStopped)
+	return n.close()
+}
+
+func (n *Node) shutDown() error {
 	n.wg.Wait()
 	errs := []error{n.Err()}
 	if n.Err() == nil {
-		_, err := n.cfg.Backend.Flush(n.durable.Load())
-		errs = append(errs, err)
+		_, err := n.cfg.Backend.Flush(n.flushable())
+		errs = append(errs, failed("database file", err))
 	}
 	if v := n.view.Swap(nil); v != nil {
 		v.Release()
@@ -185,7 +203,9 @@ func (n *Node) View() (*mvcc.View, error) {
 
 // Status returns the last seen state.
 func (n *Node) Status() Status {
-	return Status{Status: *n.status.Load(), Applied: n.applied.Load()}
+	st := Status{Status: *n.status.Load(), Applied: n.applied.Load()}
+	st.Commit, st.Durable = max(n.commit.Load(), st.Applied), n.durable.Load()
+	return st
 }
 
 // Pending is the number of proposals that wait for their answer.
@@ -213,18 +233,19 @@ type proposal struct {
 
 // Propose replicates data and returns the machine's encoded reply. id must be unique on this member and be the request id within data.
 //
-// Errors: the machine's own; kverr.TooManyRequests if the member is behind; kverr.Stopped. If ctx ends first the outcome is unknown: the
-// error is ctx.Err() if the entry was never accepted by a leader, and else kverr.Timeout (or kverr.Canceled).
+// Errors: the machine's own; kverr.TooManyRequests if too much is waiting or the member is behind: nothing happened then. If ctx ends first
+// the error is ctx.Err() if the core never had the entry, so that it is certainly without effect; else kverr.Timeout (or kverr.Canceled), and
+// the outcome is unknown. It is unknown, too, with kverr.Stopped.
 func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
 	return n.submit(ctx, proposal{id: id, data: data})
 }
 
 // submit hands a proposal to the loop and waits for its answer.
 func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
-	if st := n.status.Load(); st.Commit > n.applied.Load()+n.cfg.MaxBacklog {
+	if n.commit.Load() > n.applied.Load()+n.cfg.MaxBacklog || n.backlog.Load() > n.cfg.MaxPendingBytes {
 		return nil, kverr.TooManyRequests
 	}
-	w, ok := n.waiters.add(p.id, n.cfg.MaxPending)
+	w, ok := n.waiters.add(&p)
 	if !ok {
 		return nil, kverr.TooManyRequests
 	}
@@ -265,9 +286,7 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	if n.applied.Load() >= index {
 		return nil
 	}
-	w := &readWaiter{done: make(chan error, 1), index: index}
-	n.reads.put(w)
-	return n.awaitRead(ctx, w)
+	return n.awaitRead(ctx, &readWaiter{done: make(chan error, 1), index: index})
 }
 
 // WaitCompacted blocks until no compaction is left to do.
@@ -290,7 +309,7 @@ func (n *Node) WaitCompacted(ctx context.Context) error {
 	}
 }
 
-// Flush writes everything applied so far to the database file and waits for it.
+// Flush writes everything applied so far, as far as this member's log holds it durably, to the database file and waits for it.
 func (n *Node) Flush(ctx context.Context) error {
 	done := make(chan error, 1)
 	select {
@@ -306,12 +325,4 @@ func (n *Node) Flush(ctx context.Context) error {
 	case <-n.ctx.Done():
 		return kverr.Stopped
 	}
-}
-
-// failed wraps the error of one of the node's disks.
-func failed(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }

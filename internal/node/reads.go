@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 )
@@ -12,12 +14,16 @@ import (
 type readWaiter struct {
 	done  chan error // capacity 1
 	index uint64
+	gone  atomic.Bool // nobody waits any more
 }
 
 // rounds joins reads into rounds of the read-index protocol: all reads that come while a round is under way share the next one (thesis
-// 6.4). A round that gets no answer, because a message was lost, is asked again.
+// 6.4). A round that gets no answer, because a message was lost, is asked again, with a new id: a late answer to the old one is an answer
+// to nobody.
+//
+// Invariant: a read is in exactly one of inFlight, waiting and applied until it is answered or gone, and is answered once.
 type rounds struct {
-	next     uint64
+	next     uint64 // last id; begins with the time of the start, so that ids of an earlier run do not come back
 	current  uint64 // id of the round under way, 0 if none
 	ticks    int    // its age
 	inFlight []*readWaiter
@@ -25,12 +31,16 @@ type rounds struct {
 	applied  []*readWaiter // those with an index of their own
 }
 
-// roundTicks is the age, in ticks, at which a round is asked again.
-const roundTicks = 5
+const (
+	roundTicks = 5    // age, in ticks, at which a round is asked again
+	spareReads = 1024 // room that lists of reads keep
+)
 
-// age counts a tick; an overdue round goes back to waiting.
-func (r *rounds) age() {
-	if r.current == 0 {
+// age counts a tick. An overdue round goes back to waiting unless its index is known. Reads that nobody waits for are forgotten.
+func (r *rounds) age(indexed func(id uint64) bool) {
+	gone := func(w *readWaiter) bool { return w.gone.Load() }
+	r.waiting, r.applied = slices.DeleteFunc(r.waiting, gone), slices.DeleteFunc(r.applied, gone)
+	if r.current == 0 || indexed(r.current) {
 		return
 	}
 	if r.ticks++; r.ticks >= roundTicks {
@@ -41,16 +51,13 @@ func (r *rounds) age() {
 
 // finish answers the round if its id is among ids.
 func (r *rounds) finish(ids []uint64, err error) {
-	for _, id := range ids {
-		if id != r.current || id == 0 {
-			continue
-		}
-		for _, w := range r.inFlight {
-			w.done <- err
-		}
-		clear(r.inFlight)
-		r.inFlight, r.current = r.inFlight[:0], 0
+	if r.current == 0 || !slices.Contains(ids, r.current) {
+		return
 	}
+	for _, w := range r.inFlight {
+		w.done <- err
+	}
+	r.inFlight, r.current = recycled(r.inFlight, spareReads), 0
 }
 
 // lose fails the round if its id is among ids.
@@ -59,13 +66,15 @@ func (r *rounds) lose(ids []uint64) { r.finish(ids, kverr.LeaderChanged) }
 // takeReads starts a round for the waiting reads unless one is under way.
 func (l *loop) takeReads() {
 	r := &l.rounds
-	for _, w := range l.reads.take(nil) {
+	fresh := l.reads.take()
+	for _, w := range fresh {
 		if w.index > 0 {
 			r.applied = append(r.applied, w)
 		} else {
 			r.waiting = append(r.waiting, w)
 		}
 	}
+	l.reads.done(fresh)
 	l.answerApplied()
 	if r.current != 0 || len(r.waiting) == 0 || l.core.Lead() == 0 {
 		return
@@ -80,23 +89,20 @@ func (l *loop) takeReads() {
 
 // answerApplied answers those who wait for an index that is applied now.
 func (l *loop) answerApplied() {
-	kept := l.rounds.applied[:0]
-	for _, w := range l.rounds.applied {
-		if w.index <= l.Node.applied.Load() {
+	l.rounds.applied = slices.DeleteFunc(l.rounds.applied, func(w *readWaiter) bool {
+		done := w.index <= l.Node.applied.Load()
+		if done {
 			w.done <- nil
-		} else {
-			kept = append(kept, w)
 		}
-	}
-	l.rounds.applied = kept
+		return done
+	})
 }
 
 // ReadIndex blocks until this member has applied everything that was committed in the cluster when the call began: what the published view
-// shows afterwards is linearizable. Errors: kverr.LeaderChanged, kverr.Timeout when ctx ran out, kverr.Stopped.
+// shows afterwards is linearizable. Errors: kverr.LeaderChanged, kverr.Timeout when ctx ran out, ctx's error when it was cancelled,
+// kverr.Stopped.
 func (n *Node) ReadIndex(ctx context.Context) error {
-	w := &readWaiter{done: make(chan error, 1)}
-	n.reads.put(w)
-	err := n.awaitRead(ctx, w)
+	err := n.awaitRead(ctx, &readWaiter{done: make(chan error, 1)})
 	if err != nil && n.cfg.Metrics.ReadFailed != nil {
 		n.cfg.Metrics.ReadFailed()
 	}
@@ -104,10 +110,12 @@ func (n *Node) ReadIndex(ctx context.Context) error {
 }
 
 func (n *Node) awaitRead(ctx context.Context, w *readWaiter) error {
+	n.reads.put(w)
 	select {
 	case err := <-w.done:
 		return err
 	case <-ctx.Done():
+		w.gone.Store(true)
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return ctx.Err()
 		}

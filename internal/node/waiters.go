@@ -1,77 +1,129 @@
 package node
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+
+	"github.com/quoin-kv/quoin/internal/machine"
+)
 
 // waiter is one request that waits for its entry to be applied.
 type waiter struct {
 	done     chan struct{} // capacity 1; one signal when reply and err are set
 	reply    []byte
 	err      error
-	accepted bool // the core took the proposal; guarded by waiters.mu
+	bytes    int64
+	accepted bool // the core may have taken the proposal; guarded by waiters.mu
 }
 
-// waiters finds the request behind an id when its entry is applied. Its size is bounded by Config.MaxPending.
+// bound is how much may wait at once.
+type bound struct {
+	requests int
+	bytes    int64 // of proposed data; one request may wait whatever its size
+}
+
+// waiters finds the request behind an id when its entry is applied.
+//
+// Invariants:
+//  1. A waiter that is registered gets exactly one signal or is abandoned, never both.
+//  2. bytes is the sum over the registered waiters.
 type waiters struct {
-	mu struct {
+	bound    bound
+	answered []*waiter // scratch of answer
+	mu       struct {
 		sync.Mutex
-		byID map[uint64]*waiter
+		byID  map[uint64]*waiter
+		bytes int64
 	}
 }
 
-func newWaiters() *waiters {
-	w := &waiters{}
+func newWaiters(b bound) *waiters {
+	w := &waiters{bound: b}
 	w.mu.byID = map[uint64]*waiter{}
 	return w
 }
 
-// add registers a waiter for id unless bound are waiting already.
-func (w *waiters) add(id uint64, bound int) (*waiter, bool) {
-	one := &waiter{done: make(chan struct{}, 1)}
+// add registers a waiter for a proposal unless too much is waiting already.
+func (w *waiters) add(p *proposal) (*waiter, bool) {
+	one := &waiter{done: make(chan struct{}, 1), bytes: int64(len(p.data))}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.mu.byID) >= bound {
+	n := len(w.mu.byID)
+	if n >= w.bound.requests || n > 0 && w.mu.bytes+one.bytes > w.bound.bytes {
 		return nil, false
 	}
-	w.mu.byID[id] = one
+	if w.mu.byID[p.id] != nil {
+		panic(fmt.Sprintf("node: expected a new proposal id, found %x, which is being waited for", p.id))
+	}
+	w.mu.byID[p.id] = one
+	w.mu.bytes += one.bytes
 	return one, true
+}
+
+// remove takes a waiter out, if it is there. The caller holds mu.
+func (w *waiters) remove(id uint64) *waiter {
+	one := w.mu.byID[id]
+	if one != nil {
+		delete(w.mu.byID, id)
+		w.mu.bytes -= one.bytes
+	}
+	return one
 }
 
 // has reports whether somebody here waits for id.
 func (w *waiters) has(id uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, ok := w.mu.byID[id]
-	return ok
+	return w.mu.byID[id] != nil
 }
 
-// accept notes that the core took the proposals; those nobody waits for any more are not among ids afterwards.
-func (w *waiters) accept(id uint64) (wanted bool) {
+// wanted returns, in the same memory, those proposals that somebody still waits for, and notes whether the core may have them.
+func (w *waiters) wanted(proposals []proposal, accepted bool) []proposal {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one, ok := w.mu.byID[id]
-	if ok {
-		one.accepted = true
+	kept := proposals[:0]
+	for _, p := range proposals {
+		if one := w.mu.byID[p.id]; one != nil {
+			one.accepted = accepted
+			kept = append(kept, p)
+		}
 	}
-	return ok
+	clear(proposals[len(kept):])
+	return kept
 }
 
-// abandon forgets id. It returns false if the answer was on its way already: then it can be received from the waiter.
+// abandon forgets id. It returns false if the answer is on its way already: then it can be received from the waiter.
 func (w *waiters) abandon(id uint64) (forgotten, accepted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one, ok := w.mu.byID[id]
-	delete(w.mu.byID, id)
-	return ok, ok && one.accepted
+	one := w.remove(id)
+	return one != nil, one != nil && one.accepted
 }
 
-// answer wakes whoever waits for id.
-func (w *waiters) answer(id uint64, reply []byte, err error) {
+// answer wakes those who wait for the outcomes of a batch. It is called by the applier alone.
+func (w *waiters) answer(outcomes []machine.Outcome) {
+	woken := w.answered
 	w.mu.Lock()
-	one, ok := w.mu.byID[id]
-	delete(w.mu.byID, id)
+	for i := range outcomes {
+		if one := w.remove(outcomes[i].ID); one != nil {
+			one.reply, one.err = outcomes[i].Reply, outcomes[i].Err
+			woken = append(woken, one)
+		}
+	}
 	w.mu.Unlock()
-	if ok {
-		one.reply, one.err = reply, err
+	for _, one := range woken {
+		one.done <- struct{}{}
+	}
+	w.answered = recycled(woken, maxBatch)
+}
+
+// refuse wakes whoever waits for id with an error.
+func (w *waiters) refuse(id uint64, err error) {
+	w.mu.Lock()
+	one := w.remove(id)
+	w.mu.Unlock()
+	if one != nil {
+		one.err = err
 		one.done <- struct{}{}
 	}
 }

@@ -31,6 +31,7 @@ type confAt struct {
 
 // NewApplier continues after applied, which the store's file contains.
 func NewApplier(m *machine.Machine, store *backend.Backend, applied schema.Applied) *Applier {
+	applied.ConfState = nil // the file has it
 	return &Applier{machine: m, store: store, applied: applied, confs: []confAt{{applied.Index, m.ConfState()}}}
 }
 

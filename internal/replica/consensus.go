@@ -7,7 +7,9 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/wal"
@@ -19,9 +21,10 @@ import (
 // what the core may forget.
 //
 // Invariants:
-//  1. A read is answered only once the machine has applied its read index.
-//  2. A mark is never above the flushed index, the flushed index never above the applied one.
-//  3. The core forgets no entry above the flushed index, nor the last CatchupEntries applied ones.
+//  1. A read is answered only once the machine has applied its read index; those that wait are in order of their index.
+//  2. A mark is at an index that the file was said to contain, so never above the flushed index; the flushed index is never above the
+//     applied one, the applied one never above the commit index.
+//  3. The core forgets no entry above the flushed index, nor, if there are other members, the last CatchupEntries applied ones.
 type Consensus struct {
 	core *raft.Core
 	opts ConsensusOptions
@@ -30,7 +33,8 @@ type Consensus struct {
 	ready   []uint64         // reads to answer with the next Output
 	mark    *wal.Mark        // mark to write with the next Output
 
-	flush     flush // the last one told of
+	flush     flush // the last one told of; zero until then
+	commit    uint64
 	applied   uint64
 	flushed   uint64
 	marked    uint64
@@ -43,6 +47,9 @@ type flush struct {
 	state wire.ConfState
 }
 
+// alone reports whether no other member needs entries of the log.
+func (f *flush) alone() bool { return len(f.state.Voters) == 1 && len(f.state.Learners) == 0 }
+
 // ConsensusOptions are the distances at which Consensus acts, in log entries.
 type ConsensusOptions struct {
 	MarkEvery      uint64 // applied entries between two marks in the log
@@ -51,7 +58,10 @@ type ConsensusOptions struct {
 
 // NewConsensus wraps a core whose machine has applied everything up to applied, of which marked is the last mark in the log.
 func NewConsensus(core *raft.Core, opts ConsensusOptions, applied, marked uint64) *Consensus {
-	c := &Consensus{core: core, opts: opts, applied: applied, flushed: applied, marked: marked, compacted: marked}
+	c := &Consensus{
+		core: core, opts: opts,
+		commit: core.Status().Commit, applied: applied, flushed: applied, marked: marked, compacted: marked,
+	}
 	c.leadAlone()
 	return c
 }
@@ -93,8 +103,15 @@ func (c *Consensus) Propose(data ...[]byte) error { return c.core.Propose(data..
 // ProposeConfChange asks for a change of the configuration.
 func (c *Consensus) ProposeConfChange(cc wire.ConfChange) error { return c.core.ProposeConfChange(cc) }
 
-// ReadIndex starts a read; its id comes back in Answer or Refuse.
+// ReadIndex starts a read; its id comes back in Answer or Refuse. Ids must not repeat, not even after a restart: an answer to an earlier
+// question may still be on its way.
 func (c *Consensus) ReadIndex(id uint64) error { return c.core.ReadIndex(id) }
+
+// Indexed reports whether the index of a read is known and only the machine has to catch up with it: to ask again would only make it wait
+// for more.
+func (c *Consensus) Indexed(id uint64) bool {
+	return slices.ContainsFunc(c.waiting, func(r raft.ReadState) bool { return r.ID == id })
+}
 
 // Campaign starts an election without waiting for the timeout.
 func (c *Consensus) Campaign() { c.core.Campaign() }
@@ -102,7 +119,20 @@ func (c *Consensus) Campaign() { c.core.Campaign() }
 // Lead is the leader of the term, 0 if none is known.
 func (c *Consensus) Lead() uint64 { return c.core.Lead() }
 
-// Status is the state of the core.
+// Term is the current term.
+func (c *Consensus) Term() uint64 { return c.core.Term() }
+
+// Role is the part that this member plays in its term.
+func (c *Consensus) Role() raft.Role { return c.core.Role() }
+
+// Commit is the commit index as of the last Output.
+func (c *Consensus) Commit() uint64 { return c.commit }
+
+// Durable is the index up to which this member's log is durable. It goes back when entries that were stored are replaced: from the Output
+// with the new ones on, until they are stored.
+func (c *Consensus) Durable() uint64 { return c.core.Durable() }
+
+// Status is the state of the core. It allocates.
 func (c *Consensus) Status() raft.Status { return c.core.Status() }
 
 // Persisted tells that everything up to Output seq is durable.
@@ -145,12 +175,13 @@ func (c *Consensus) Flushed(a schema.Applied, state wire.ConfState) {
 // settle acts on what was flushed and applied. When enough came since the last mark, the next Output carries a new one, from where a
 // restart will read the log.
 func (c *Consensus) settle() {
-	if c.flush.at.Index <= c.applied {
-		c.flushed = max(c.flushed, c.flush.at.Index)
-		if c.flushed >= c.marked+c.opts.MarkEvery {
+	if at := c.flush.at; at.Index <= c.applied {
+		c.flushed = max(c.flushed, at.Index)
+		// Not c.flushed: after a restart it is known before the term and configuration that a mark needs are.
+		if at.Index > c.marked && at.Index >= c.marked+c.opts.MarkEvery {
 			state := c.flush.state
-			c.mark = &wal.Mark{Index: c.flush.at.Index, Term: c.flush.at.Term, ConfState: &state}
-			c.marked = c.flushed
+			c.mark = &wal.Mark{Index: at.Index, Term: at.Term, ConfState: &state}
+			c.marked = at.Index
 		}
 	}
 	c.forget()
@@ -161,7 +192,10 @@ func (c *Consensus) Marked() uint64 { return c.marked }
 
 // forget lets the core drop entries that neither a restart nor a slow follower needs, in steps large enough to be cheap.
 func (c *Consensus) forget() {
-	limit := min(c.flushed, c.applied-min(c.applied, c.opts.CatchupEntries))
+	limit := c.flushed
+	if !c.flush.alone() {
+		limit = min(limit, c.applied-min(c.applied, c.opts.CatchupEntries))
+	}
 	if limit > c.compacted+c.opts.CatchupEntries/8 {
 		c.core.Compact(limit)
 		c.compacted = limit
@@ -171,6 +205,9 @@ func (c *Consensus) forget() {
 // Output collects what has to happen since the last call.
 func (c *Consensus) Output() Output {
 	e := c.core.Effects()
+	if !e.HardState.IsZero() {
+		c.commit = e.HardState.Commit
+	}
 	for _, r := range e.Reads {
 		c.park(r)
 	}
@@ -198,4 +235,22 @@ func (c *Consensus) park(r raft.ReadState) {
 	for i := len(c.waiting) - 1; i > 0 && c.waiting[i-1].Index > c.waiting[i].Index; i-- {
 		c.waiting[i-1], c.waiting[i] = c.waiting[i], c.waiting[i-1]
 	}
+}
+
+// Check returns which invariant is broken, if any, the core's included. It is slow: tests call it after every step.
+func (c *Consensus) Check() error {
+	if err := c.core.Check(); err != nil {
+		return err
+	}
+	byIndex := func(a, b raft.ReadState) int { return cmp.Compare(a.Index, b.Index) }
+	if len(c.waiting) > 0 && (c.waiting[0].Index <= c.applied || !slices.IsSortedFunc(c.waiting, byIndex)) {
+		return fmt.Errorf("consensus invariant 1: applied to %d, reads wait for %v", c.applied, c.waiting)
+	}
+	if c.marked > c.flushed || c.flushed > c.applied || c.applied > c.commit {
+		return fmt.Errorf("consensus invariant 2: marked %d, flushed %d, applied %d, commit %d", c.marked, c.flushed, c.applied, c.commit)
+	}
+	if first := c.core.Status().First; first > c.flushed+1 {
+		return fmt.Errorf("consensus invariant 3: flushed %d, entries in memory begin with %d", c.flushed, first)
+	}
+	return nil
 }

@@ -1,0 +1,72 @@
+package replica
+
+import (
+	"github.com/quoin-kv/quoin/internal/wal"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// Batcher joins outputs into batches for the log: whatever has come since the last write is one write and one sync.
+//
+// A commit index alone is not worth a write: it is held back until there is something else to write. Losing it costs nothing, as it is
+// learnt again.
+//
+// Invariants:
+//  1. Every hard state that was joined is written, or is held, or was followed by another one.
+//  2. A mark is written behind or together with the hard state that commits it.
+type Batcher struct {
+	held wire.HardState
+}
+
+// Joined is one batch and what follows from it.
+type Joined struct {
+	Log       wal.Batch
+	Write     bool           // otherwise there is nothing to write now
+	AfterSync []wire.Message // may leave once Log is written
+	Persisted uint64         // to be handed to Consensus.Persisted then; 0 is nothing
+}
+
+// Join joins outputs that follow each other and those of earlier calls. What Log refers to is valid until Log is written.
+func (b *Batcher) Join(outs []Output) Joined {
+	j := Joined{Log: wal.Batch{HardState: b.held}}
+	last := uint64(0)
+	for i := range outs {
+		j.add(&outs[i].Log)
+		j.AfterSync = append(j.AfterSync, outs[i].AfterSync...)
+		last = max(last, outs[i].Seq) // an output that is only a mark has no number
+	}
+	j.Write = j.Log.Sync || len(j.Log.Entries) > 0
+	if j.Log.Sync { // others need no report
+		j.Persisted = last
+	}
+	b.held = wire.HardState{}
+	if !j.Write {
+		b.held = j.Log.HardState
+	}
+	return j
+}
+
+func (j *Joined) add(log *wal.Batch) {
+	j.Log.Entries = override(j.Log.Entries, log.Entries)
+	if !log.HardState.IsZero() {
+		j.Log.HardState = log.HardState
+	}
+	if log.Mark != nil {
+		j.Log.Mark = log.Mark
+	}
+	j.Log.Sync = j.Log.Sync || log.Sync
+}
+
+// override appends entries, which take the place of those with their index and above.
+func override(log, entries []wire.Entry) []wire.Entry {
+	if len(entries) == 0 {
+		return log
+	}
+	keep := len(log)
+	for keep > 0 && log[keep-1].Index >= entries[0].Index {
+		keep--
+	}
+	return append(log[:keep], entries...)
+}
+
+// Rest is what is still held, to be written when the member stops.
+func (b *Batcher) Rest() wal.Batch { return wal.Batch{HardState: b.held} }
