@@ -187,6 +187,10 @@ func (a *apply) dispatch(in *request.Internal) {
 		a.setClusterVersion(r.Version)
 	case *request.MemberAttrSet:
 		a.setAttributes(r)
+	case *request.DowngradeInfoSet:
+		a.setDowngrade(r)
+	case *request.DowngradeVersionTest:
+		a.replyEmpty()
 	default:
 		panic(fmt.Sprintf("machine: committed request of kind %d, which this version cannot apply", in.Field))
 	}

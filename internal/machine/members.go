@@ -56,6 +56,16 @@ func (a *apply) setAttributes(r *request.MemberAttrSet) {
 	a.replyEmpty()
 }
 
+// setDowngrade notes that a downgrade of the cluster began or ended: a log that etcd began may say so.
+func (a *apply) setDowngrade(r *request.DowngradeInfoSet) {
+	d := membership.Downgrade{Enabled: r.Enabled}
+	if r.Enabled {
+		d.TargetVersion = r.Version
+	}
+	a.write(a.members.SetDowngrade(d))
+	a.replyEmpty()
+}
+
 func (a *apply) replyEmpty() {
 	a.reply(func(h request.ResponseHeader) []byte { return request.AppendHeaderResponse(nil, h) })
 }

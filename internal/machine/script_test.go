@@ -265,4 +265,3 @@ func (s *script) bucket(name string) {
 		}))
 	}
 }
-

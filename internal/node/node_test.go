@@ -62,7 +62,7 @@ func (d disks) wal(fs vfs.FS) wal.Config {
 // crash returns what a restart at this moment would find. The file is cloned before the log: it may be behind the log, never ahead.
 func (d disks) crash(seed uint64) disks {
 	db := d.db.Crash()
-	return disks{fs: d.fs.Crash(vfs.CrashOptions{Seed: seed, KeepUnsynced: 0.5, TearLast: true}), db: db}
+	return disks{fs: d.fs.Crash(vfs.CrashOptions{Seed: seed, KeepUnsynced: 0.5}), db: db}
 }
 
 func check(t *testing.T, err error) {

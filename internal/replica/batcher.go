@@ -25,7 +25,7 @@ type Joined struct {
 	Persisted uint64         // to be handed to Consensus.Persisted then; 0 is nothing
 }
 
-// Join joins outputs that follow each other and those of earlier calls. What Log refers to is valid until Log is written.
+// Join joins outputs, in the order in which Consensus gave them. outs may be used again at once.
 func (b *Batcher) Join(outs []Output) Joined {
 	j := Joined{Log: wal.Batch{HardState: b.held}}
 	last := uint64(0)
