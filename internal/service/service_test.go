@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -12,6 +13,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/service/servicetest"
+	"github.com/quoin-kv/quoin/internal/vfs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,6 +72,27 @@ func put(t testing.TB, m *servicetest.Member, key, value string) *pb.PutResponse
 func get(t testing.TB, m *servicetest.Member, key string) *pb.RangeResponse {
 	t.Helper()
 	return must(t, m.Range, &pb.RangeRequest{Key: []byte(key)}, new(pb.RangeResponse))
+}
+
+// gate lets an operation of the log's disk wait.
+type gate struct {
+	shut atomic.Bool
+	open chan struct{}
+}
+
+// startGated runs a member whose log does not sync while the gate is shut.
+func startGated(t testing.TB, change ...func(*servicetest.Options)) (*servicetest.Member, *gate) {
+	t.Helper()
+	g := &gate{open: make(chan struct{})}
+	change = append(change, func(o *servicetest.Options) {
+		o.FS = vfs.Intercept(o.FS, func(op vfs.Op) error {
+			if op.Kind == vfs.OpSync && g.shut.Load() {
+				<-g.open
+			}
+			return nil
+		})
+	})
+	return start(t, change...), g
 }
 
 // header fails the test unless h is of the member and of the revision.
