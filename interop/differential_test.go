@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quoin-kv/quoin/interop/process"
 	"github.com/quoin-kv/quoin/interop/workload"
@@ -75,6 +76,9 @@ func newDuel(t *testing.T, program process.Program, seed uint64) *duel {
 	return d
 }
 
+// stepTimeout bounds one operation and one wait for the watchers.
+const stepTimeout = 30 * time.Second
+
 // historyEvery is how many operations lie between two readings of the history
 // by watchers from the past.
 const historyEvery = 1000
@@ -122,8 +126,10 @@ func (d *duel) both(call func(s *side)) {
 func (d *duel) do(i int, op workload.Op) workload.Outcome {
 	d.t.Helper()
 	var outcomes [2]workload.Outcome
+	ctx, cancel := context.WithTimeout(d.ctx, stepTimeout)
+	defer cancel()
 	d.both(func(s *side) {
-		outcome := s.client.Do(d.ctx, op)
+		outcome := s.client.Do(ctx, op)
 		if s == &d.sides[0] {
 			outcomes[0] = outcome
 		} else {
@@ -184,10 +190,12 @@ func (d *duel) meet() {
 
 func (d *duel) meetOf(left, right []*workload.Follower) {
 	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.ctx, stepTimeout)
+	defer cancel()
 	for i := range left {
 		var lines [2][]string
 		for n, f := range []*workload.Follower{left[i], right[i]} {
-			if err := f.Reach(d.ctx, d.revision); err != nil {
+			if err := f.Reach(ctx, d.revision); err != nil {
 				d.fail("%s: watcher %d: %v", d.sides[n].name, i, err)
 			}
 			lines[n] = f.Take()
