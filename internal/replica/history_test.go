@@ -116,6 +116,9 @@ func (h *history) checkMember(m *member) {
 	if at := slices.IndexFunc(m.entries, func(e wire.Entry) bool { return e.Index > m.consensus.Commit() }); at >= 0 {
 		h.t.Fatalf("member %d: entry %d waits for the machine, committed is %d", m.id, m.entries[at].Index, m.consensus.Commit())
 	}
+	if have, want := fmt.Sprint(m.consensus.Status().ConfState), fmt.Sprint(m.machine.ConfState()); len(m.applied) == 0 && have != want {
+		h.t.Fatalf("member %d: consensus counts on %s, the machine on %s", m.id, have, want)
+	}
 	if m.view.Rev() != m.machine.Rev() {
 		h.t.Fatalf("member %d publishes revision %d, the machine is at %d", m.id, m.view.Rev(), m.machine.Rev())
 	}

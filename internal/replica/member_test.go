@@ -49,7 +49,7 @@ type member struct {
 	persisted []uint64
 	applied   []func() // completions of the applier on their way to consensus
 	flushed   []func()
-	seenByFl  uint64 // applied index as the flusher saw it last
+	seen      struct{ applied, limit uint64 } // by the flusher, one after the other
 
 	waiting  map[uint64]bool       // proposals that wait for their answer
 	reads    map[uint64]readBounds // open reads
@@ -133,7 +133,7 @@ func (m *member) start() {
 	m.consensus = replica.NewConsensus(core, m.opts, at.Index, rec.Mark.Index)
 	m.applier = replica.NewApplier(m.machine, m.backend, at)
 	m.view = m.applier.View()
-	m.waiting, m.reads, m.seenByFl = map[uint64]bool{}, map[uint64]readBounds{}, at.Index
+	m.waiting, m.reads = map[uint64]bool{}, map[uint64]readBounds{}
 	m.running = true
 }
 
@@ -189,6 +189,9 @@ func (m *member) write(k int) (send []wire.Message, ok bool) {
 			return nil, false
 		}
 	}
+	if j.Log.Mark != nil && !j.Write {
+		m.t.Fatalf("member %d: mark %+v is not written", m.id, j.Log.Mark)
+	}
 	if j.Persisted > 0 {
 		m.persisted = append(m.persisted, j.Persisted)
 	}
@@ -214,9 +217,14 @@ func (m *member) apply(k int) (*replica.Batch, []wire.Entry) {
 	return batch, entries
 }
 
-// flush writes to the file what was applied when look was called and is durable now.
+// look is what the flusher does before it flushes, with time in between: see how far the machine is, then how far the log is.
+func (m *member) look() {
+	m.seen.limit = min(m.seen.applied, m.consensus.Durable())
+}
+
+// flush writes to the file what look has allowed.
 func (m *member) flush() {
-	at, err := m.backend.Flush(min(m.seenByFl, m.consensus.Durable()))
+	at, err := m.backend.Flush(m.seen.limit)
 	m.check(err)
 	conf := m.applier.ConfStateAt(at.Index)
 	if at.Index > 0 {

@@ -112,9 +112,12 @@ func (s *simulation) act(m *member) {
 	case 6:
 		m.compact()
 	case 7:
-		if s.rng.IntN(2) == 0 {
-			m.seenByFl = m.index()
-		} else {
+		switch s.rng.IntN(3) {
+		case 0:
+			m.seen.applied = m.index()
+		case 1:
+			m.look()
+		case 2:
 			m.flush()
 		}
 	case 8:
@@ -347,7 +350,8 @@ func (s *simulation) run(m *member) {
 	s.write(m)
 	s.apply(m)
 	m.compact()
-	m.seenByFl = m.index()
+	m.seen.applied = m.index()
+	m.look()
 	m.flush()
 	for range 12 {
 		m.complete()
