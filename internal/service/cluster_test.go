@@ -17,7 +17,7 @@ func TestAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := servicetest.NewDisks(t, 1)
 		m := servicetest.Start(t, d)
-		synctest.Wait()
+		after(time.Second / 2) // before there would be a second try
 		wantMember(t, m, servicetest.Name, servicetest.ClientURL)
 		if _, cluster, storage := m.Versions(); cluster != "3.7.0" || storage != "3.7.0" {
 			t.Errorf("the cluster speaks %q, the storage is %q", cluster, storage)
@@ -30,11 +30,15 @@ func TestAnnounce(t *testing.T) {
 			t.Errorf("a restart wrote %d entries, want the new term's only", now-index)
 		}
 		m.Stop(t)
-		m = servicetest.Start(t, d, func(o *servicetest.Options) {
-			o.Service.Name, o.Service.ClientURLs, o.Service.ClusterVersion = "renamed", []string{"http://elsewhere:1"}, "3.8.0"
-		})
-		synctest.Wait()
+		renamed := func(o *servicetest.Options) {
+			o.Service.Name, o.Service.ClientURLs = "renamed", []string{"http://elsewhere:1"}
+		}
+		m = servicetest.Start(t, d, renamed)
+		after(time.Second / 2)
 		wantMember(t, m, "renamed", "http://elsewhere:1")
+		m.Stop(t)
+		m = servicetest.Start(t, d, renamed, func(o *servicetest.Options) { o.Service.ClusterVersion = "3.8.0" })
+		after(time.Second / 2)
 		if _, cluster, _ := m.Versions(); cluster != "3.8.0" {
 			t.Errorf("a newer server left the cluster at %q", cluster)
 		}
@@ -52,7 +56,7 @@ func wantMember(t *testing.T, m *servicetest.Member, name, url string) {
 func TestMembership(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := start(t)
-		synctest.Wait()
+		after(time.Second / 2)
 		ctx := t.Context()
 		const self = servicetest.MemberID
 		wantError(t, "adding a bad URL", m.MemberAdd(ctx, []string{"nowhere"}, false), kverr.MemberBadURLs)

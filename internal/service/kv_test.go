@@ -3,6 +3,7 @@ package service_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -228,7 +229,7 @@ func TestPagesAgree(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, g := startGated(t, func(o *servicetest.Options) { o.Node.MaxPending = 100 })
-		synctest.Wait() // it has announced itself
+		after(time.Second / 2) // it has announced itself
 		g.shut.Store(true)
 		results := make(chan error, 150)
 		for range 150 {
@@ -247,35 +248,73 @@ func TestTooManyRequests(t *testing.T) {
 	})
 }
 
-// BenchmarkPage reads pages of 500 keys out of 200,000. At a pinned revision whose first page was read here, a page costs what it does at
-// the latest one; without that it costs a walk over all keys.
-func BenchmarkPage(b *testing.B) {
-	const keys, page = 200_000, 500
-	m := start(b)
+// fill puts so many keys k000000, k000001, ....
+func fill(t testing.TB, m *servicetest.Member, keys int) {
+	t.Helper()
 	for i := 0; i < keys; i += 100 {
 		txn := new(pb.TxnRequest)
 		for k := i; k < i+100; k++ {
 			op := &pb.PutRequest{Key: []byte(fmt.Sprintf("k%06d", k))}
 			txn.Success = append(txn.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: op}})
 		}
-		must(b, m.Txn, txn, new(pb.TxnResponse))
+		must(t, m.Txn, txn, new(pb.TxnResponse))
 	}
-	read := func(b *testing.B, revision int64) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			from := []byte(fmt.Sprintf("k%06d", i%(keys/page)*page))
-			r := must(b, m.Range, &pb.RangeRequest{Key: from, RangeEnd: []byte("l"), Limit: page, Revision: revision, Serializable: true}, new(pb.RangeResponse))
-			if len(r.Kvs) != page {
-				b.Fatalf("%d keys", len(r.Kvs))
-			}
+}
+
+// page reads one page of all keys from k on.
+func page(t testing.TB, m *servicetest.Member, k int, limit, revision int64) *pb.RangeResponse {
+	t.Helper()
+	from := []byte(fmt.Sprintf("k%06d", k))
+	return must(t, m.Range, &pb.RangeRequest{Key: from, RangeEnd: []byte("l"), Limit: limit, Revision: revision, Serializable: true}, new(pb.RangeResponse))
+}
+
+// TestPagesDoNotWalkTheRange compares the time of a page at a revision that is remembered with one at a revision that is not, for which all
+// keys of the range are visited: some hundred times the work.
+func TestPagesDoNotWalkTheRange(t *testing.T) {
+	m := start(t)
+	fill(t, m, 20_000)
+	unknown := put(t, m, "a", "").Header.Revision
+	put(t, m, "a", "")
+	pinned := page(t, m, 0, 10, 0).Header.Revision
+	put(t, m, "a", "")
+	fastest := func(revision int64) time.Duration {
+		best := time.Duration(math.MaxInt64)
+		for i := range 30 {
+			begin := time.Now()
+			page(t, m, i, 10, revision)
+			best = min(best, time.Since(begin))
 		}
+		return best
 	}
+	if got, walk := fastest(pinned), fastest(unknown); got > walk/3 {
+		t.Errorf("a page takes %v, with a walk over all keys %v", got, walk)
+	}
+	raw, err := proto.Marshal(&pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Limit: 10})
+	check(t, err)
+	check(t, m.RangeStream(t.Context(), raw, func([]byte) error { return nil }))
+	if now := get(t, m, "a").Header.Revision; !m.RemembersPage(now) {
+		t.Error("a stream that is a first page is not remembered")
+	}
+}
+
+// BenchmarkPage reads pages of 500 keys out of 200,000. At a pinned revision whose first page was read here, a page costs what it does at
+// the latest one; without that it costs a walk over all keys.
+func BenchmarkPage(b *testing.B) {
+	const keys, limit = 200_000, 500
+	m := start(b)
+	fill(b, m, keys)
 	unknown := put(b, m, "a", "").Header.Revision
 	put(b, m, "a", "")
-	first := must(b, m.Range, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Limit: page}, new(pb.RangeResponse))
+	pinned := page(b, m, 0, limit, 0).Header.Revision
 	put(b, m, "a", "")
-	b.Run("latest", func(b *testing.B) { read(b, 0) })
-	put(b, m, "a", "")
-	b.Run("pinned", func(b *testing.B) { read(b, first.Header.Revision) })
-	b.Run("unknown", func(b *testing.B) { read(b, unknown) })
+	for name, revision := range map[string]int64{"latest": 0, "pinned": pinned, "unknown": unknown} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if n := len(page(b, m, i%(keys/limit)*limit, limit, revision).Kvs); n != limit {
+					b.Fatalf("%d keys", n)
+				}
+			}
+		})
+	}
 }

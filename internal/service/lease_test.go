@@ -131,7 +131,15 @@ func TestKeepAliveOfAnExpiredLeaseWaits(t *testing.T) {
 		after(1300 * time.Millisecond) // the revocation is under way
 		answered := make(chan int64, 1)
 		go func() { answered <- keepAlive(t, m, 7).TTL }()
+		impatient, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() {
+			_, err := call(impatient, m.LeaseKeepAlive, &pb.LeaseKeepAliveRequest{ID: 7}, new(pb.LeaseKeepAliveResponse))
+			left <- err
+		}()
 		after(2 * time.Second)
+		leave()
+		wantError(t, "keep-alive of a client that goes", <-left, context.Canceled)
 		select {
 		case ttl := <-answered:
 			t.Fatalf("answered TTL %d for a lease that has ended and is not gone", ttl)
