@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
@@ -165,7 +166,9 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger
 	if err != nil {
 		return err
 	}
-	d.applier = replica.NewApplier(m, d.backend, applied)
+	if err := checkAlone(d.meta.NodeID, m.ConfState(), rec.Entries); err != nil {
+		return fmt.Errorf("%s: %w", cfg.DataDir, err)
+	}
 	state := rec.HardState
 	state.Commit = max(state.Commit, applied.Index) // a commit index alone is not synced
 	core, err := raft.New(coreConfig(cfg, d.meta.NodeID), raft.Boot{
@@ -175,8 +178,37 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger
 	if err != nil {
 		return err
 	}
+	d.applier = replica.NewApplier(m, d.backend, applied)
 	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup}, applied.Index, rec.Mark.Index)
 	logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", d.durable, "took", time.Since(start))
+	return nil
+}
+
+// checkAlone refuses a log whose cluster has other members, which this version cannot reach: it would never get a leader.
+func checkAlone(self uint64, state wire.ConfState, entries []wire.Entry) error {
+	others := map[uint64]bool{}
+	for _, id := range slices.Concat(state.Voters, state.Learners, state.VotersOutgoing, state.LearnersNext) {
+		others[id] = true
+	}
+	for i := range entries {
+		if entries[i].Type != wire.EntryConfChange {
+			continue
+		}
+		var cc wire.ConfChange
+		if err := cc.Unmarshal(entries[i].Data); err != nil {
+			return fmt.Errorf("entry %d of the log: %w", entries[i].Index, err)
+		}
+		if cc.Type == wire.ConfChangeRemoveNode {
+			delete(others, cc.NodeID)
+		} else {
+			others[cc.NodeID] = true
+		}
+	}
+	delete(others, self)
+	delete(others, 0) // a change that was refused
+	if len(others) > 0 {
+		return fmt.Errorf("the data is of a cluster of %d members, and this version runs clusters of one member", len(others)+1)
+	}
 	return nil
 }
 

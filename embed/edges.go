@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -19,6 +20,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/api/port"
 	v3 "github.com/quoin-kv/quoin/internal/api/v3"
 	"github.com/quoin-kv/quoin/internal/config"
+	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/service"
 )
 
@@ -26,39 +28,84 @@ import (
 const headerTimeout = 5 * time.Minute
 
 // edges is what clients connect to.
+//
+// Invariant: after close no handler runs and none will.
 type edges struct {
 	grpc      *grpc.Server
 	http      *http.Server
+	cut       context.CancelFunc // ends the contexts of HTTP requests
+	gate      gate
 	splitters []*port.Splitter
 	inner     net.Listener // the gateway's way to the gRPC server
 	conn      *grpc.ClientConn
 	wg        sync.WaitGroup
 }
 
-// serveEdges starts to serve clients on the listeners, which it takes over. failed is told when a listener stops working.
-func serveEdges(cfg *config.Config, svc *service.Service, m *ops.Metrics, listeners []net.Listener, logger *slog.Logger, failed func(error)) (*edges, error) {
+// newEdges makes the servers; nothing is accepted yet. close must be called.
+func newEdges(cfg *config.Config, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
 	e := &edges{grpc: newGRPC(cfg, svc, m)}
-	handler, err := e.handler(cfg, svc, m)
-	if err != nil {
-		return nil, err
+	inner, dial := port.NewPipe()
+	e.inner = port.Count(inner, m.Received, m.Sent)
+	ctx, cut := context.WithCancel(context.Background())
+	e.cut = cut
+	mux := http.NewServeMux()
+	ops.RegisterHealth(mux, svc, m.Health())
+	ops.RegisterVersion(mux, svc)
+	ops.RegisterVars(mux, func() any { return raftVars(n.Status()) })
+	mux.Handle("/metrics", m.Handler())
+	if cfg.EnablePprof || cfg.LogLevel == "debug" {
+		registerPprof(mux)
 	}
-	e.http = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	e.http = &http.Server{
+		Handler: e.gate.guard(gateway.Access(mux)), ReadHeaderTimeout: headerTimeout,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	if !cfg.EnableGateway {
+		return e, nil
+	}
+	g, err := e.newGateway(ctx, cfg, dial)
+	if err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	mux.Handle("/v3/", g)
+	return e, nil
+}
+
+// newGateway makes the handler of the JSON API, which calls the gRPC server through dial.
+func (e *edges) newGateway(ctx context.Context, cfg *config.Config, dial func(context.Context) (net.Conn, error)) (http.Handler, error) {
+	conn, err := grpc.NewClient("passthrough:///member",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connecting the gateway: %w", err)
+	}
+	e.conn = conn
+	return gateway.New(ctx, conn, grpcLimit(cfg))
+}
+
+// serve takes over the listeners and returns at once. failed is told when one of them stops working.
+func (e *edges) serve(listeners []net.Listener, m *ops.Metrics, failed func(error)) {
 	e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(e.inner))) })
 	for _, l := range listeners {
 		s := port.NewSplitter(l)
 		e.splitters = append(e.splitters, s)
 		e.wg.Go(func() { failed(ignoreClosed(s.Serve())) })
-		e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(s.GRPC))) })
+		e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(port.Count(s.GRPC, m.Received, m.Sent)))) })
 		e.wg.Go(func() { failed(ignoreClosed(e.http.Serve(s.HTTP))) })
 	}
-	return e, nil
 }
 
+// grpcLimit is the largest message that the gRPC server takes, in bytes.
+func grpcLimit(cfg *config.Config) int { return int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes }
+
 func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Server {
-	calls := m.GRPC()
+	calls := m.GRPC(cfg.Metrics == "extensive")
 	server := v3.NewServer(svc, v3.Options{
 		Limits: v3.Limits{
-			MaxRequestBytes: int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes, MaxStreams: uint32(cfg.MaxConcurrentStreams),
+			MaxRequestBytes: grpcLimit(cfg), MaxStreams: uint32(cfg.MaxConcurrentStreams),
 			KeepAliveMinTime: cfg.KeepAliveMinTime, KeepAliveInterval: cfg.KeepAliveInterval, KeepAliveTimeout: cfg.KeepAliveTimeout,
 		},
 		Unary:   []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
@@ -67,38 +114,6 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Ser
 	})
 	calls.InitializeMetrics(server)
 	return server
-}
-
-// handler is what HTTP clients see.
-func (e *edges) handler(cfg *config.Config, svc *service.Service, m *ops.Metrics) (http.Handler, error) {
-	mux := http.NewServeMux()
-	ops.RegisterHealth(mux, svc, m.Health())
-	ops.RegisterVersion(mux, svc)
-	mux.Handle("/metrics", m.Handler())
-	if cfg.EnablePprof {
-		registerPprof(mux)
-	}
-	inner, dial := port.NewPipe()
-	e.inner = inner
-	if !cfg.EnableGateway {
-		return gateway.Access(mux), nil
-	}
-	limit := int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes
-	conn, err := grpc.NewClient("passthrough:///member",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return dial() }),
-		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(limit), grpc.MaxCallRecvMsgSize(1<<31-1)),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("connecting the gateway: %w", err)
-	}
-	e.conn = conn
-	g, err := gateway.New(context.Background(), conn)
-	if err != nil {
-		return nil, err
-	}
-	mux.Handle("/v3/", g)
-	return gateway.Access(mux), nil
 }
 
 func registerPprof(mux *http.ServeMux) {
@@ -112,7 +127,7 @@ func registerPprof(mux *http.ServeMux) {
 // drainTimeout is the time that calls under way have to end by themselves.
 const drainTimeout = time.Second
 
-// close stops accepting, lets calls under way finish for a moment, then cuts them off. When it returns no handler runs any more.
+// close stops accepting, lets calls under way finish for a moment, then cuts them off.
 func (e *edges) close() error {
 	err := closeAll(e.splitters)
 	drained := make(chan struct{})
@@ -127,6 +142,7 @@ func (e *edges) close() error {
 	case <-drained:
 	case <-ctx.Done():
 	}
+	e.cut()
 	if shutdown != nil {
 		shutdown = e.http.Close()
 	}
@@ -137,7 +153,34 @@ func (e *edges) close() error {
 	}
 	err = errors.Join(err, e.inner.Close(), shutdown)
 	e.wg.Wait()
+	e.gate.close()
 	return err
+}
+
+// gate lets HTTP requests through until it is closed. The zero gate is open.
+type gate struct {
+	mu     sync.RWMutex // held for reading by each request
+	closed bool
+}
+
+// guard refuses requests that come after close.
+func (g *gate) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.RLock()
+		defer g.mu.RUnlock()
+		if g.closed {
+			http.Error(w, "stopped", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// close waits for the requests under way; their contexts must have ended, or it takes as long as they do.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
 }
 
 // ignoreClosed drops the errors that closing a listener on purpose gives.

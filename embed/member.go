@@ -3,6 +3,7 @@
 package embed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,11 +11,19 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/version"
+
 	"github.com/quoin-kv/quoin/internal/api/ops"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/service"
 )
+
+// Config says how to run a member.
+type Config = config.Config
+
+// NewConfig returns the configuration that holds when nothing is said: a single member on localhost:2379 with its data in default.etcd.
+func NewConfig() *Config { return config.Default() }
 
 // Member is a running member.
 type Member struct {
@@ -25,42 +34,52 @@ type Member struct {
 	edges  *edges
 	addrs  []net.Addr
 
+	ready chan struct{} // closed when the member serves
 	done  chan struct{} // closed when the member ends by itself
 	fail  sync.Once
 	cause error // why; set before done is closed
+
 	close func() error
+	ctx   context.Context // ends when the member closes
+	end   context.CancelFunc
+	wg    sync.WaitGroup
 }
 
-// Start opens the data directory of cfg, which must have been validated, and serves clients. It returns once the member accepts
-// connections; it may not have elected a leader yet. Errors leave nothing running.
-func Start(cfg *config.Config, logger *slog.Logger) (*Member, error) {
-	listeners, err := listen(cfg.ListenClientURLs)
+// Start opens the data directory of cfg and serves clients. It returns once the member accepts connections; calls wait until it has a
+// leader, see Ready. Errors leave nothing running and nothing locked. cfg is not changed.
+func Start(cfg *Config, logger *slog.Logger) (*Member, error) {
+	own := *cfg
+	if err := own.Complete(); err != nil {
+		return nil, err
+	}
+	logger.Info("starting", "name", own.Name, "version", version.Version, "data-dir", own.DataDir, "listen-client-urls", own.ListenClientURLs.String(),
+		"advertise-client-urls", own.AdvertiseClientURLs.String(), "initial-cluster", own.InitialCluster)
+	listeners, err := listen(own.ListenClientURLs)
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{logger: logger, done: make(chan struct{})}
-	m.close = sync.OnceValue(m.stop)
+	m := &Member{logger: logger, ready: make(chan struct{}), done: make(chan struct{})}
 	for _, l := range listeners {
 		m.addrs = append(m.addrs, l.Addr())
 	}
 	metrics := ops.NewMetrics()
-	if m.data, err = openData(cfg, metrics, logger); err != nil {
+	if m.data, err = openData(&own, metrics, logger); err != nil {
 		return nil, errors.Join(err, closeAll(listeners))
 	}
-	m.run(cfg, metrics)
-	if m.edges, err = serveEdges(cfg, m.svc, metrics, listeners, logger, m.failed); err != nil {
+	m.close = sync.OnceValue(m.stop)
+	m.ctx, m.end = context.WithCancel(context.Background())
+	m.run(&own, metrics)
+	if m.edges, err = newEdges(&own, m.svc, m.node, metrics, logger); err != nil {
 		return nil, errors.Join(err, closeAll(listeners), m.Close())
 	}
-	go m.watchNode()
-	for _, addr := range m.addrs {
-		logger.Info("ready to serve client requests", "address", addr.String())
-		logger.Warn("serving client traffic insecurely; this is strongly discouraged!", "address", addr.String())
-	}
+	m.edges.serve(listeners, metrics, m.failed)
+	m.wg.Go(m.watchNode)
+	m.wg.Go(m.awaitReady)
 	return m, nil
 }
 
 // run starts node and service on the opened data.
-func (m *Member) run(cfg *config.Config, metrics *ops.Metrics) {
+func (m *Member) run(cfg *Config, metrics *ops.Metrics) {
 	m.svc = service.New(serviceConfig(cfg, m.data, metrics, m.logger), m.data.applier.Machine())
 	m.node = node.Start(nodeConfig(cfg, m.data, m.svc, metrics, m.logger))
 	m.svc.Bind(m.node, m.data.backend)
@@ -69,11 +88,34 @@ func (m *Member) run(cfg *config.Config, metrics *ops.Metrics) {
 
 // watchNode ends the member when its node fails.
 func (m *Member) watchNode() {
-	<-m.node.Done()
-	if err := m.node.Err(); err != nil {
-		m.failed(err)
+	select {
+	case <-m.node.Done():
+		m.failed(m.node.Err())
+	case <-m.ctx.Done():
 	}
 }
+
+// readyPause is the time between two tries to read through the leader. A try waits for a leader itself.
+const readyPause = 50 * time.Millisecond
+
+// awaitReady says when the member serves. Programs that start a member wait for these words in its log.
+func (m *Member) awaitReady() {
+	for m.svc.Probe(m.ctx, true) != nil {
+		select {
+		case <-time.After(readyPause):
+		case <-m.ctx.Done():
+			return
+		}
+	}
+	close(m.ready)
+	for _, addr := range m.addrs {
+		m.logger.Info("ready to serve client requests", "address", addr.String())
+		m.logger.Warn("serving client traffic insecurely; this is strongly discouraged!", "address", addr.String())
+	}
+}
+
+// Ready is closed once the member has a leader and answers linearizable reads.
+func (m *Member) Ready() <-chan struct{} { return m.ready }
 
 // failed notes that a part of the member stopped working. nil is no failure.
 func (m *Member) failed(err error) {
@@ -104,6 +146,8 @@ func (m *Member) stop() error {
 		errs = append(errs, m.cause)
 	default:
 	}
+	m.end()
+	m.wg.Wait()
 	m.svc.Close()
 	if m.edges != nil {
 		errs = append(errs, m.edges.close())

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/api/ops"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/lease"
+	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/service"
@@ -72,11 +74,14 @@ func nodeConfig(cfg *config.Config, d *data, svc *service.Service, m *ops.Metric
 	}
 }
 
-// observeApply counts what a batch did. The time of a batch is shared evenly by its requests.
+// observeApply counts what a batch did. The time of a batch is shared evenly by its requests. Entries of consensus itself are no requests.
 func observeApply(m *ops.Metrics, took time.Duration, b *replica.Batch) {
 	share := took.Seconds() / float64(max(1, len(b.Outcomes)))
 	for i := range b.Outcomes {
 		o := &b.Outcomes[i]
+		if o.Kind == "" {
+			continue
+		}
 		m.ApplyDuration.WithLabelValues("v3", o.Kind, strconv.FormatBool(o.Err == nil)).Observe(share)
 		for j := range o.Events {
 			if o.Events[j].Delete {
@@ -116,17 +121,25 @@ func registerGauges(m *ops.Metrics, n *node.Node, svc *service.Service, d *data)
 	gauge("quoin_backend_pending_bytes", "Bytes applied but not in the database file yet.", func() float64 { return float64(d.backend.Pending().Bytes) })
 	keyGauges(gauge, svc)
 	watchGauges(gauge, svc)
+	self := membership.FormatID(d.meta.NodeID)
 	m.Register(
-		ops.Gauge{Name: "etcd_server_id", Help: "Id of this member.", Labels: prometheus.Labels{"server_id": strconv.FormatUint(d.meta.NodeID, 16)}, Read: one},
+		ops.Gauge{Name: "etcd_server_id", Help: "Id of this member.", Labels: prometheus.Labels{"server_id": self}, Read: one},
 		ops.Gauge{Name: "etcd_server_version", Help: "Version of this server.", Labels: prometheus.Labels{"server_version": version.Version}, Read: one},
 		ops.Gauge{Name: "etcd_server_go_version", Help: "Version of Go.", Labels: prometheus.Labels{"server_go_version": runtime.Version()}, Read: one},
-		ops.Gauge{Name: "etcd_cluster_version", Help: "Version of the cluster.", Labels: prometheus.Labels{"cluster_version": "3.7"}, Read: func() float64 {
-			if _, cluster, _ := svc.Versions(); cluster == "" {
-				return 0
-			}
-			return 1
-		}},
+		ops.Gauge{Name: "etcd_network_known_peers", Help: "Members known, this one included.", Labels: prometheus.Labels{"Local": self, "Remote": self}, Read: one},
 	)
+	m.RegisterVersion("etcd_cluster_version", "Version of the cluster.", "cluster_version", func() string {
+		_, cluster, _ := svc.Versions()
+		return majorMinor(cluster)
+	})
+}
+
+// majorMinor shortens a version of three numbers to two.
+func majorMinor(version string) string {
+	if i := strings.LastIndexByte(version, '.'); i > 0 {
+		return version[:i]
+	}
+	return version
 }
 
 func one() float64 { return 1 }

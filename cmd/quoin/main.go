@@ -18,7 +18,7 @@ import (
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
+	context.AfterFunc(ctx, cancel) // the second signal ends the process at once
 	os.Exit(run(ctx, os.Args))
 }
 

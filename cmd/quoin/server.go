@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/quoin-kv/quoin/embed"
 	"github.com/quoin-kv/quoin/internal/config"
@@ -22,61 +23,61 @@ const (
 
 // serve runs a member until ctx ends or the member fails, and returns the exit code.
 func serve(ctx context.Context, args []string) int {
-	if wantsVersion(args) {
-		printVersion()
-		return exitOK
-	}
 	cfg, warnings, err := config.Parse(args, os.Environ())
 	switch {
+	case errors.Is(err, config.ErrVersion):
+		printVersion()
+		return exitOK
 	case errors.Is(err, flag.ErrHelp):
 		config.WriteHelp(os.Stdout)
 		return exitOK
 	case errors.Is(err, config.ErrUsage):
-		fmt.Fprintf(os.Stderr, "%v\nRun 'quoin server --help' for the flags.\n", err)
+		fmt.Fprintln(os.Stderr, strings.TrimPrefix(err.Error(), config.ErrUsage.Error()+": "))
+		config.WriteUsage(os.Stderr)
 		return exitUsage
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "Error:", err)
+		config.NewLogger(os.Stderr, config.Default()).Warn("failed to verify flags", "error", err)
 		return exitFault
 	}
-	out, closeLog, err := cfg.OpenLog()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "Error:", err)
-		return exitFault
-	}
-	defer closeLog()
-	logger := config.NewLogger(out, cfg)
-	for _, w := range warnings {
-		logger.Warn(w)
-	}
-	if err := runMember(ctx, cfg, logger); err != nil {
-		logger.Error("member ends", "error", err)
-		return exitFault
-	}
-	return exitOK
+	return serveWith(ctx, cfg, warnings)
 }
 
-// runMember starts a member and waits for the end of ctx or of the member.
-func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
+// serveWith runs a member with its logs in the outputs that cfg names.
+func serveWith(ctx context.Context, cfg *config.Config, warnings []config.Warning) (code int) {
+	out, closeLog, err := cfg.OpenLog()
+	if err != nil {
+		config.NewLogger(os.Stderr, cfg).Error("cannot write logs", "error", err)
+		return exitFault
+	}
+	defer func() {
+		if err := closeLog(); err != nil {
+			code = exitFault
+		}
+	}()
+	logger := config.NewLogger(out, cfg)
+	for _, w := range warnings {
+		logger.Warn(w.Text, "environment-variable", w.Variable)
+	}
+	return runMember(ctx, cfg, logger)
+}
+
+// runMember starts a member, waits for the end of ctx or of the member, and returns the exit code.
+func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) int {
 	m, err := embed.Start(cfg, logger)
 	if err != nil {
-		return err
+		logger.Error("the member cannot start", "error", err)
+		return exitFault
 	}
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping", "reason", "signal")
 	case <-m.Done():
 	}
-	return m.Close()
-}
-
-// wantsVersion looks for --version as the flag package would.
-func wantsVersion(args []string) bool {
-	for _, a := range args {
-		if a == "--version" || a == "-version" || a == "--version=true" {
-			return true
-		}
+	if err := m.Close(); err != nil {
+		logger.Error("the member failed", "error", err)
+		return exitFault
 	}
-	return false
+	return exitOK
 }
 
 // revision is the commit that the binary was built from.

@@ -1,21 +1,58 @@
 package config
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// NewLogger returns the logger that cfg asks for, writing to w. Lines have the keys level, ts, caller and msg, then the fields.
-func NewLogger(w io.Writer, cfg *Config) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level(cfg.LogLevel), AddSource: true, ReplaceAttr: rename}
-	if cfg.LogFormat == "console" {
-		return slog.New(slog.NewTextHandler(w, opts))
+// OpenLog opens the outputs named by --log-outputs as one writer; close releases the files.
+func (c *Config) OpenLog() (w io.Writer, closeAll func() error, err error) {
+	var writers []io.Writer
+	var files []*os.File
+	closeAll = func() error {
+		var errs []error
+		for _, f := range files {
+			errs = append(errs, f.Close())
+		}
+		return errors.Join(errs...)
 	}
-	return slog.New(slog.NewJSONHandler(w, opts))
+	for name := range strings.SplitSeq(c.LogOutputs, ",") {
+		switch name {
+		case "default", "stderr":
+			writers = append(writers, os.Stderr)
+		case "stdout":
+			writers = append(writers, os.Stdout)
+		default:
+			f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err != nil {
+				return nil, nil, errors.Join(fmt.Errorf("opening log output: %w", err), closeAll())
+			}
+			files, writers = append(files, f), append(writers, f)
+		}
+	}
+	return io.MultiWriter(writers...), closeAll, nil
+}
+
+// NewLogger returns the logger that cfg asks for, writing whole lines to w. A line has level, ts, caller and msg, in this order, then the
+// fields: as one JSON object, or for the console separated by tabs with the fields as JSON.
+func NewLogger(w io.Writer, cfg *Config) *slog.Logger {
+	out := &logOutput{w: w, level: level(cfg.LogLevel), write: writeJSON}
+	if cfg.LogFormat == "console" {
+		out.write = writeConsole
+	}
+	return slog.New(&logHandler{out, slog.NewJSONHandler(&out.fields, &slog.HandlerOptions{Level: out.level, ReplaceAttr: onlyFields})})
 }
 
 func level(name string) slog.Level {
@@ -24,25 +61,100 @@ func level(name string) slog.Level {
 		return slog.LevelDebug
 	case "warn":
 		return slog.LevelWarn
-	case "error":
+	case "error", "panic", "fatal":
 		return slog.LevelError
 	}
 	return slog.LevelInfo
 }
 
-// rename gives the built-in keys the names and forms that programs which read etcd's log expect. Errors and durations are logged as text.
-func rename(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) > 0 {
-		return a
+// logOutput writes lines, one at a time.
+type logOutput struct {
+	w     io.Writer
+	level slog.Level
+	write func(line *bytes.Buffer, r *slog.Record, fields []byte)
+
+	mu     sync.Mutex
+	line   bytes.Buffer
+	fields bytes.Buffer
+}
+
+// logHandler lets the standard library encode the fields and puts the beginning of the line, whose order slog does not let one choose,
+// before them.
+type logHandler struct {
+	out    *logOutput
+	fields slog.Handler // writes to out.fields
+}
+
+func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.out.level }
+
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &logHandler{h.out, h.fields.WithAttrs(attrs)}
+}
+
+func (h *logHandler) WithGroup(name string) slog.Handler {
+	return &logHandler{h.out, h.fields.WithGroup(name)}
+}
+
+func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
+	o := h.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.line.Reset()
+	o.fields.Reset()
+	if err := h.fields.Handle(ctx, r); err != nil {
+		return err
 	}
-	switch a.Key {
-	case slog.TimeKey:
-		return slog.String("ts", a.Value.Time().Format("2006-01-02T15:04:05.000000Z0700"))
-	case slog.LevelKey:
-		return slog.String("level", strings.ToLower(a.Value.String()))
-	case slog.SourceKey:
-		if src, ok := a.Value.Any().(*slog.Source); ok {
-			return slog.String("caller", filepath.Join(filepath.Base(filepath.Dir(src.File)), filepath.Base(src.File))+":"+strconv.Itoa(src.Line))
+	o.write(&o.line, &r, bytes.TrimSpace(o.fields.Bytes()))
+	_, err := o.w.Write(o.line.Bytes())
+	return err
+}
+
+const timeLayout = "2006-01-02T15:04:05.000000Z0700"
+
+// writeJSON writes the line as one object; fields is an object of its own.
+func writeJSON(line *bytes.Buffer, r *slog.Record, fields []byte) {
+	fmt.Fprintf(line, `{"level":%q,"ts":%q,"caller":%s,"msg":%s`, levelName(r.Level), r.Time.Format(timeLayout), quoted(caller(r.PC)), quoted(r.Message))
+	if len(fields) > len("{}") {
+		line.WriteByte(',')
+	}
+	line.Write(fields[1:])
+	line.WriteByte('\n')
+}
+
+func writeConsole(line *bytes.Buffer, r *slog.Record, fields []byte) {
+	fmt.Fprintf(line, "%s\t%s\t%s\t%s", r.Time.Format(timeLayout), levelName(r.Level), caller(r.PC), strings.ReplaceAll(r.Message, "\n", " "))
+	if len(fields) > len("{}") {
+		line.WriteByte('\t')
+		line.Write(fields)
+	}
+	line.WriteByte('\n')
+}
+
+func levelName(l slog.Level) string { return strings.ToLower(l.String()) }
+
+func quoted(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return []byte(`""`) // no text fails
+	}
+	return b
+}
+
+// caller is the place of the call as directory/file:line.
+func caller(pc uintptr) string {
+	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
+	if frame.File == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Base(filepath.Dir(frame.File)), filepath.Base(frame.File)) + ":" + strconv.Itoa(frame.Line)
+}
+
+// onlyFields drops what the beginning of the line says, and lets errors and durations be logged as text.
+func onlyFields(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 {
+		switch a.Key {
+		case slog.TimeKey, slog.LevelKey, slog.MessageKey:
+			return slog.Attr{}
 		}
 	}
 	switch v := a.Value.Any().(type) {

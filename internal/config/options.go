@@ -1,4 +1,4 @@
-// Package config turns what an operator writes (flags, ETCD_* environment variables, a YAML file) into one checked Config.
+// Package config turns what an operator writes, flags and ETCD_* environment variables, into one checked Config.
 //
 // Every option stands once in the table that options returns: its name, default, meaning and the field it sets. The flag set, the
 // environment, the help text and the documentation are all read off that table, so that they cannot disagree.
@@ -6,17 +6,12 @@ package config
 
 import (
 	"flag"
-	"fmt"
-	"net/url"
-	"slices"
-	"sort"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// Config is everything a member is told at start. Durations are time.Duration, sizes are bytes. Default fills it with the values
-// that hold when nothing is said.
+// Config is everything a member is told at start; sizes are bytes. Default fills it with the values that hold when nothing is said;
+// what is set by hand afterwards is checked by Complete.
 type Config struct {
 	// Member.
 	Name                 string
@@ -26,13 +21,13 @@ type Config struct {
 	ListenClientURLs     URLs
 	SnapshotCount        uint64 // applied entries between two WAL snapshot marks
 	SnapshotCatchup      uint64 // log entries kept in memory after a mark
-	MaxWALs              uint   // WAL segments kept besides the needed ones
+	MaxWALs              uint   // log files kept besides the needed ones; 0 keeps all
 	HeartbeatMs          uint
 	ElectionMs           uint
 	QuotaBytes           int64 // 0: DefaultQuotaBytes; negative: no quota
 	FreelistType         string
 	BatchInterval        time.Duration // longest time that applied data stays out of the database file; 0: the default
-	BatchLimit           int           // changes after which a flush starts early; 0: the default
+	BatchLimit           int           // no effect
 	MaxTxnOps            uint
 	MaxRequestBytes      uint
 	MaxConcurrentStreams uint
@@ -56,12 +51,14 @@ type Config struct {
 	MaxLearners         int
 
 	// Logging.
+	Logger     string
 	LogLevel   string
 	LogFormat  string
 	LogOutputs string
 
-	// Profiling and unsafe.
+	// Profiling, metrics and unsafe.
 	EnablePprof   bool
+	Metrics       string // "extensive" adds histograms of the times of gRPC calls
 	UnsafeNoFsync bool
 
 	// set holds the names of the options given explicitly, by flag or environment.
@@ -112,7 +109,7 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "name", text(&c.Name), "human-readable name of this member")
 	add(g, "data-dir", text(&c.DataDir), "path of the data directory (\"<name>.etcd\" if empty)")
 	add(g, "wal-dir", text(&c.WALDir), "path of a dedicated directory for the write-ahead log")
-	add(g, "listen-peer-urls", &c.ListenPeerURLs, "URLs to listen on for traffic of other members")
+	add(g, "listen-peer-urls", &c.ListenPeerURLs, "URLs to listen on for other members; this version has none and does not listen")
 	add(g, "listen-client-urls", &c.ListenClientURLs, "URLs to listen on for clients, gRPC and HTTP")
 	add(g, "snapshot-count", unsigned64(&c.SnapshotCount), "applied entries between two snapshot marks in the log")
 	add(g, "snapshot-catchup-entries", unsigned64(&c.SnapshotCatchup), "log entries kept in memory for slow followers after a mark")
@@ -121,7 +118,7 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "election-timeout", unsigned(&c.ElectionMs), "milliseconds without a leader before an election")
 	add(g, "backend-bbolt-freelist-type", text(&c.FreelistType), "how the database file keeps its free pages: map or array")
 	add(g, "backend-batch-interval", span(&c.BatchInterval), "longest time before applied data reaches the database file (0: 1s)")
-	add(g, "backend-batch-limit", integer(&c.BatchLimit), "changes after which data is written to the database file early (0: by size)")
+	add(g, "backend-batch-limit", integer(&c.BatchLimit), "accepted and without effect: data is written to the database file by time and size")
 	add(g, "compaction-batch-limit", integer(&c.CompactionBatchLimit), "revisions visited in one step of a compaction (0: 1000)")
 	add(g, "compaction-sleep-interval", span(&c.CompactionSleep), "pause between two steps of a compaction (0: 10ms)")
 }
@@ -145,18 +142,20 @@ func (c *Config) clusterOptions(add adder) {
 	add(g, "initial-advertise-peer-urls", &c.AdvertisePeerURLs, "peer URLs of this member, as others reach it")
 	add(g, "advertise-client-urls", &c.AdvertiseClientURLs, "client URLs of this member, as clients reach it")
 	add(g, "initial-cluster", text(&c.InitialCluster), "members of a new cluster as name=url,name=url (this member alone if empty)")
-	add(g, "initial-cluster-state", choice(&c.InitialClusterState, "new", "existing"), "whether the cluster is new or existing")
+	add(g, "initial-cluster-state", choice(&c.InitialClusterState, "new", "existing"), "new or existing; this version founds new clusters only")
 	add(g, "initial-cluster-token", text(&c.InitialClusterToken), "word that sets clusters with equal URLs apart")
-	add(g, "strict-reconfig-check", boolean(&c.StrictReconfigCheck), "refuse membership changes that would lose quorum")
+	add(g, "strict-reconfig-check", boolean(&c.StrictReconfigCheck), "accepted and without effect: membership changes that would lose quorum are always refused")
 	add(g, "pre-vote", boolean(&c.PreVote), "ask before disturbing a leader with an election")
 	add(g, "max-learners", integer(&c.MaxLearners), "learners that the cluster may have")
 }
 
 func (c *Config) otherOptions(add adder) {
-	add("Logging", "log-level", choice(&c.LogLevel, "debug", "info", "warn", "error"), "least severe level that is logged")
-	add("Logging", "log-format", choice(&c.LogFormat, "json", "console"), "json or console")
+	add("Logging", "logger", text(&c.Logger), "zap, which stands for structured logs; there is no other")
+	add("Logging", "log-level", choice(&c.LogLevel, "debug", "info", "warn", "error", "panic", "fatal"), "least severe level that is logged: debug, info, warn, error, panic or fatal")
+	add("Logging", "log-format", text(&c.LogFormat), "json or console")
 	add("Logging", "log-outputs", text(&c.LogOutputs), "where logs go: default (stderr), stdout, stderr or file paths, comma separated")
-	add("Profiling", "enable-pprof", boolean(&c.EnablePprof), "serve profiles under /debug/pprof/ on the client URLs")
+	add("Profiling and metrics", "enable-pprof", boolean(&c.EnablePprof), "serve profiles under /debug/pprof/ on the client URLs; log level debug does so too")
+	add("Profiling and metrics", "metrics", text(&c.Metrics), "basic or extensive, which adds histograms of the times of gRPC calls")
 	add("Unsafe", "unsafe-no-fsync", boolean(&c.UnsafeNoFsync), "never sync files: a crash of the machine loses data")
 }
 
@@ -176,125 +175,7 @@ func Default() *Config {
 		AdvertiseClientURLs: mustURLs("http://localhost:2379"),
 		InitialClusterState: "new", InitialClusterToken: "etcd-cluster",
 		StrictReconfigCheck: true, PreVote: true, MaxLearners: 1,
-		LogLevel: "info", LogFormat: "json", LogOutputs: "default",
+		Logger: "zap", LogLevel: "info", LogFormat: "json", LogOutputs: "default", Metrics: "basic",
 		set: map[string]bool{},
 	}
-}
-
-// URLs is a comma-separated list of listen or advertise addresses.
-type URLs []url.URL
-
-// String joins the list with commas.
-func (u *URLs) String() string { return strings.Join(u.Strings(), ",") }
-
-// Strings returns each address as text, in the order given.
-func (u *URLs) Strings() []string {
-	out := make([]string, len(*u))
-	for i := range *u {
-		out[i] = (*u)[i].String()
-	}
-	return out
-}
-
-// Set parses a comma-separated list; the list is kept sorted, as the derivation of member ids needs it.
-func (u *URLs) Set(s string) error {
-	var out URLs
-	for part := range strings.SplitSeq(s, ",") {
-		one, err := parseURL(strings.TrimSpace(part))
-		if err != nil {
-			return err
-		}
-		out = append(out, *one)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].String() < out[j].String() })
-	*u = out
-	return nil
-}
-
-func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, err
-	}
-	switch u.Scheme {
-	case "http", "https":
-		if u.Port() == "" {
-			return nil, fmt.Errorf(`URL address does not have the form "host:port": %s`, s)
-		}
-		if u.Path != "" {
-			return nil, fmt.Errorf("URL must not contain a path: %s", s)
-		}
-	case "unix", "unixs":
-	default:
-		return nil, fmt.Errorf("URL scheme must be http, https, unix, or unixs: %s", s)
-	}
-	return u, nil
-}
-
-func mustURLs(s string) URLs {
-	var u URLs
-	if err := u.Set(s); err != nil {
-		panic(fmt.Sprintf("config: built-in default %q: %v", s, err))
-	}
-	return u
-}
-
-// scalar is an option of one plain value.
-type scalar[T any] struct {
-	field *T
-	parse func(string) (T, error)
-}
-
-func (v scalar[T]) String() string {
-	if v.field == nil {
-		return ""
-	}
-	return fmt.Sprint(*v.field)
-}
-
-func (v scalar[T]) Set(s string) error {
-	parsed, err := v.parse(s)
-	if err != nil {
-		return err
-	}
-	*v.field = parsed
-	return nil
-}
-
-// IsBoolFlag lets a boolean stand without a value, as the flag package asks.
-func (v scalar[T]) IsBoolFlag() bool {
-	_, ok := any(v.field).(*bool)
-	return ok
-}
-
-func text(p *string) flag.Value {
-	return scalar[string]{p, func(s string) (string, error) { return s, nil }}
-}
-func boolean(p *bool) flag.Value       { return scalar[bool]{p, strconv.ParseBool} }
-func integer(p *int) flag.Value        { return scalar[int]{p, strconv.Atoi} }
-func span(p *time.Duration) flag.Value { return scalar[time.Duration]{p, time.ParseDuration} }
-
-func signed64(p *int64) flag.Value {
-	return scalar[int64]{p, func(s string) (int64, error) { return strconv.ParseInt(s, 0, 64) }}
-}
-
-func unsigned64(p *uint64) flag.Value {
-	return scalar[uint64]{p, func(s string) (uint64, error) { return strconv.ParseUint(s, 0, 64) }}
-}
-
-func unsigned(p *uint) flag.Value {
-	return scalar[uint]{p, func(s string) (uint, error) {
-		n, err := strconv.ParseUint(s, 0, 32)
-		return uint(n), err
-	}}
-}
-
-// choice is an option that takes one of a few words.
-func choice(p *string, allowed ...string) flag.Value {
-	return scalar[string]{p, func(s string) (string, error) {
-		if !slices.Contains(allowed, s) {
-			return "", fmt.Errorf("invalid value %q, want one of %s", s, strings.Join(allowed, ", "))
-		}
-		return s, nil
-	}}
 }

@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,35 +13,54 @@ import (
 // ErrUsage wraps what is wrong with the command line itself: an unknown flag or a value that does not parse. A program ends with status 2 on it.
 var ErrUsage = errors.New("usage")
 
-// Parse reads the command line and the environment over the defaults and checks the result. Unknown ETCD_* variables are returned as
-// warnings. flag.ErrHelp is returned as it is.
-func Parse(args, environ []string) (c *Config, warnings []string, err error) {
+// ErrVersion says that --version was asked for.
+var ErrVersion = errors.New("version asked for")
+
+// Warning is something in the environment that has no effect.
+type Warning struct {
+	Text     string
+	Variable string // name of the environment variable
+}
+
+// Parse reads the command line and the environment over the defaults and checks the result. flag.ErrHelp and ErrVersion say that the
+// command line asks for these instead of a member.
+func Parse(args, environ []string) (c *Config, warnings []Warning, err error) {
 	c = Default()
-	flags := flag.NewFlagSet("quoin server", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	table := c.options()
-	for _, o := range table {
-		flags.Var(o.Value, o.Name, o.Usage)
+	if err := c.applyFlags(table, args); err != nil {
+		return nil, nil, err
 	}
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, nil, err
-		}
-		return nil, nil, fmt.Errorf("%w: %w", ErrUsage, err)
-	}
-	if flags.NArg() > 0 {
-		return nil, nil, fmt.Errorf("%q is not a valid flag", flags.Arg(0))
-	}
-	flags.Visit(func(f *flag.Flag) { c.set[f.Name] = true })
 	if warnings, err = c.applyEnviron(table, environ); err != nil {
 		return nil, nil, err
 	}
-	c.derive()
-	return c, warnings, c.Validate()
+	return c, warnings, c.Complete()
 }
 
-// applyEnviron sets what the environment says and no flag does. A flag and its variable together are an error: one of them would be ignored unseen.
-func (c *Config) applyEnviron(table []Option, environ []string) (warnings []string, err error) {
+// applyFlags sets what the command line says.
+func (c *Config) applyFlags(table []Option, args []string) error {
+	flags := flag.NewFlagSet("quoin server", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	version := flags.Bool("version", false, "")
+	for _, o := range table {
+		flags.Var(o.Value, o.Name, o.Usage)
+	}
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	case *version:
+		return ErrVersion
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is not a valid flag", flags.Arg(0))
+	}
+	flags.Visit(func(f *flag.Flag) { c.set[f.Name] = true })
+	return nil
+}
+
+// applyEnviron sets what the environment says and no flag does.
+func (c *Config) applyEnviron(table []Option, environ []string) (warnings []Warning, err error) {
 	byEnv := map[string]Option{}
 	for _, o := range table {
 		byEnv[o.Env()] = o
@@ -53,20 +70,53 @@ func (c *Config) applyEnviron(table []Option, environ []string) (warnings []stri
 		if !strings.HasPrefix(key, "ETCD_") || value == "" {
 			continue
 		}
-		o, known := byEnv[key]
-		switch {
-		case !known:
-			warnings = append(warnings, "unrecognized environment variable "+key)
-		case c.set[o.Name]:
-			return nil, fmt.Errorf("conflicting environment variable %s is shadowed by corresponding command-line flag (either unset environment variable or disable flag)", key)
-		default:
-			if err := o.Value.Set(value); err != nil {
-				return nil, fmt.Errorf("invalid value %q for %s: %w", value, key, err)
-			}
-			c.set[o.Name] = true
+		if o, ok := byEnv[key]; ok {
+			err = c.applyVariable(o, key, value)
+		} else if warning := unknownVariable(key); warning != "" {
+			warnings = append(warnings, Warning{warning, key})
+		} else if key == "ETCD_CONFIG_FILE" {
+			err = errors.New("configuration files are not available in this version: unset ETCD_CONFIG_FILE")
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return warnings, nil
+}
+
+// applyVariable sets one option. A flag and its variable together are an error: one of them would be ignored unseen.
+func (c *Config) applyVariable(o Option, key, value string) error {
+	if c.set[o.Name] {
+		return fmt.Errorf("conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag): %s", key)
+	}
+	if err := o.Value.Set(value); err != nil {
+		return fmt.Errorf("invalid value %q for %s: %w", value, key, err)
+	}
+	c.set[o.Name] = true
+	return nil
+}
+
+// unknownVariable is what to say about a variable that sets no option; nothing about those that have a meaning for programs around us.
+func unknownVariable(key string) string {
+	switch key {
+	case "ETCD_VERSION":
+		return "cannot set special environment variable"
+	case "ETCD_CONFIG_FILE", "ETCD_UNSUPPORTED_ARCH", "ETCD_VERIFY":
+		return ""
+	}
+	return "unrecognized environment variable"
+}
+
+// Complete fills what follows from other options and reports the first thing that makes the configuration unusable. Completing again
+// changes nothing.
+func (c *Config) Complete() error {
+	c.derive()
+	for _, check := range []func() error{c.checkTicks, c.checkNumbers, c.checkURLs, c.checkLogging} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // derive fills what follows from other options.
@@ -97,16 +147,6 @@ func setZero[T comparable](field *T, value T) {
 	}
 }
 
-// Validate reports the first thing that makes the configuration unusable.
-func (c *Config) Validate() error {
-	for _, check := range []func() error{c.checkTicks, c.checkURLs, c.checkCluster, c.checkLogging} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (c *Config) checkTicks() error {
 	switch {
 	case c.HeartbeatMs == 0:
@@ -121,13 +161,25 @@ func (c *Config) checkTicks() error {
 	return nil
 }
 
+func (c *Config) checkNumbers() error {
+	switch {
+	case c.MaxLearners <= 0:
+		return fmt.Errorf("--max-learners must be >0 (set to %d)", c.MaxLearners)
+	case c.CompactionBatchLimit < 0:
+		return fmt.Errorf("--compaction-batch-limit must be >=0 (set to %d)", c.CompactionBatchLimit)
+	case min(c.BatchInterval, c.CompactionSleep, c.WatchProgress, c.WarningApply, c.KeepAliveMinTime, c.KeepAliveInterval, c.KeepAliveTimeout) < 0:
+		return errors.New("durations must not be negative")
+	}
+	return nil
+}
+
 func (c *Config) checkURLs() error {
-	for _, u := range slices.Concat(c.ListenClientURLs, c.ListenPeerURLs) {
-		if err := checkBindable(u.String(), u.Scheme, u.Hostname()); err != nil {
+	if len(c.ListenClientURLs) == 0 {
+		return errors.New("--listen-client-urls must not be empty")
+	}
+	for _, u := range slices.Concat(c.ListenPeerURLs, c.ListenClientURLs) {
+		if err := checkBindable(&u); err != nil {
 			return err
-		}
-		if u.Scheme == "https" || u.Scheme == "unixs" {
-			return fmt.Errorf("TLS is not available in this version: cannot listen on %s", u.String())
 		}
 	}
 	if c.set["listen-client-urls"] && !c.set["advertise-client-urls"] {
@@ -136,70 +188,23 @@ func (c *Config) checkURLs() error {
 	return nil
 }
 
-func (c *Config) checkCluster() error {
-	if c.DataDir == "" {
-		return errors.New("--data-dir must not be empty")
-	}
-	if c.MaxLearners <= 0 {
-		return fmt.Errorf("--max-learners must be >0 (set to %d)", c.MaxLearners)
-	}
-	return nil
-}
-
 func (c *Config) checkLogging() error {
-	if strings.Contains(c.LogOutputs, ",") && slices.Contains(strings.Split(c.LogOutputs, ","), "default") {
+	outputs := strings.Split(c.LogOutputs, ",")
+	switch {
+	case c.Logger == "capnslog":
+		return errors.New("--logger=capnslog is removed in v3.5")
+	case c.Logger != "zap":
+		return fmt.Errorf("unknown logger option %q", c.Logger)
+	case c.LogFormat != "json" && c.LogFormat != "console":
+		return fmt.Errorf("unknown log format: %s, supported values json, console", c.LogFormat)
+	case c.Metrics != "basic" && c.Metrics != "extensive":
+		return fmt.Errorf("unknown --metrics %q, want basic or extensive", c.Metrics)
+	case slices.Contains(outputs, ""):
+		return errors.New("--log-outputs must not contain empty names")
+	case len(outputs) > 1 && slices.Contains(outputs, "default"):
 		return errors.New(`multi logoutput for "default" is not supported yet`)
-	}
-	return nil
-}
-
-// WriteHelp prints every option with its default and environment variable, by group.
-func WriteHelp(w io.Writer) {
-	fmt.Fprintln(w, "Usage:\n  quoin server [flags]\n      Start a member.\n\nEvery flag can also be given as an environment variable: --data-dir is ETCD_DATA_DIR.")
-	group := ""
-	for _, o := range Default().options() {
-		if o.Group != group {
-			group = o.Group
-			fmt.Fprintf(w, "\n%s:\n", group)
-		}
-		fmt.Fprintf(w, "  --%s '%s'\n        %s.\n", o.Name, o.Default, o.Usage)
-	}
-}
-
-// OpenLog opens the outputs named by --log-outputs as one writer; close releases the files.
-func (c *Config) OpenLog() (w io.Writer, closeAll func() error, err error) {
-	var writers []io.Writer
-	var files []*os.File
-	for name := range strings.SplitSeq(c.LogOutputs, ",") {
-		switch name {
-		case "default", "stderr":
-			writers = append(writers, os.Stderr)
-		case "stdout":
-			writers = append(writers, os.Stdout)
-		default:
-			f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-			if err != nil {
-				return nil, nil, fmt.Errorf("opening log output: %w", err)
-			}
-			files, writers = append(files, f), append(writers, f)
-		}
-	}
-	return io.MultiWriter(writers...), func() error {
-		var errs []error
-		for _, f := range files {
-			errs = append(errs, f.Close())
-		}
-		return errors.Join(errs...)
-	}, nil
-}
-
-// checkBindable refuses a host that is a name: one binds to addresses.
-func checkBindable(full, scheme, host string) error {
-	if scheme == "unix" || scheme == "unixs" || host == "" || host == "localhost" {
-		return nil
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		return fmt.Errorf("expected IP in URL for binding (%s)", full)
+	case slices.Contains(outputs, "systemd/journal"):
+		return errors.New("log output systemd/journal is not available in this version: systemd records what is written to stderr")
 	}
 	return nil
 }

@@ -3,23 +3,27 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	gw "go.etcd.io/etcd/api/v3/etcdserverpb/gw"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// New returns the handler of everything under /v3/. Calls go through conn, which leads to this member's own gRPC server; ctx bounds their life.
-func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
-	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
-		Marshaler: &runtime.JSONPb{
-			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
-			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-		},
-	}))
+// New returns the handler of everything under /v3/. Calls go through conn, which leads to this member's own gRPC server; ctx bounds their
+// life. maxBytes is the largest message that the server takes: a message whose JSON form is four times that is refused unread.
+func New(ctx context.Context, conn *grpc.ClientConn, maxBytes int) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithErrorHandler(writeError),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: newBoundedJSON(4 * int64(maxBytes))}),
+	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler,
 	} {
@@ -28,4 +32,57 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 		}
 	}
 	return mux, nil
+}
+
+// boundedJSON is the JSON form of messages, of which no single one may have more than max bytes.
+type boundedJSON struct {
+	runtime.JSONPb
+	max int64
+}
+
+func newBoundedJSON(max int64) *boundedJSON {
+	return &boundedJSON{runtime.JSONPb{
+		MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
+		UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
+	}, max}
+}
+
+// errTooLarge is what a client is told whose message is too large to be read. Only its text gets through the generated code.
+var errTooLarge = errors.New("message larger than max")
+
+// NewDecoder decodes a body that has one message (all of it then, as long as it fits) or, for streams, several.
+func (b *boundedJSON) NewDecoder(r io.Reader) runtime.Decoder {
+	limited := &limitedReader{r: r}
+	d := json.NewDecoder(limited)
+	return runtime.DecoderFunc(func(v any) error {
+		limited.left = b.max
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return err
+		}
+		return b.Unmarshal(raw, v)
+	})
+}
+
+// limitedReader reads at most left bytes.
+type limitedReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errTooLarge
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+// writeError answers a call that failed.
+func writeError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if s := status.Convert(err); s.Code() == codes.InvalidArgument && s.Message() == errTooLarge.Error() {
+		err = status.Error(codes.ResourceExhausted, "grpc: received "+errTooLarge.Error())
+	}
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics is every measurement of one member, registered with one registry. Fields that are counted by other rooms are methods or
-// collectors for their hooks; what can be read at any time is read when somebody scrapes (see Gauges).
+// Metrics is every measurement of one member, registered with a registry of its own. What other rooms count is a field or a method for
+// their hooks; what can be read at any time is read when somebody scrapes (see Register).
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -37,8 +37,8 @@ type Metrics struct {
 	Deletes         prometheus.Counter
 	Txns            prometheus.Counter
 	Ranges          prometheus.Counter
-	SentBytes       prometheus.Counter
-	ReceivedBytes   prometheus.Counter
+
+	sentBytes, receivedBytes prometheus.Counter
 
 	healthOK, healthFailed prometheus.Counter
 	check                  *prometheus.GaugeVec   // type, name
@@ -85,12 +85,11 @@ func (f factory) gauge(name, help string) prometheus.Gauge {
 	return g
 }
 
-// Bucket layouts, in seconds but for ttlBuckets.
-var (
-	diskBuckets  = prometheus.ExponentialBuckets(0.001, 2, 14)
-	applyBuckets = prometheus.ExponentialBuckets(0.0001, 2, 20)
-	ttlBuckets   = prometheus.ExponentialBuckets(1, 2, 24)
-)
+// Bucket layouts, in seconds.
+
+func diskBuckets() []float64  { return prometheus.ExponentialBuckets(0.001, 2, 14) }
+func applyBuckets() []float64 { return prometheus.ExponentialBuckets(0.0001, 2, 20) }
+func ttlBuckets() []float64   { return prometheus.ExponentialBuckets(1, 2, 24) }
 
 // NewMetrics makes the metrics of one member.
 func NewMetrics() *Metrics {
@@ -101,20 +100,24 @@ func NewMetrics() *Metrics {
 	m.disk(f)
 	m.server(f)
 	m.debugging(f)
+	m.Register(
+		Gauge{Name: "os_fd_limit", Help: "Files that the process may have open.", Read: func() float64 { return float64(fdLimit()) }},
+		Gauge{Name: "os_fd_used", Help: "Files that the process has open.", Read: func() float64 { return float64(fdUsed()) }},
+	)
 	return m
 }
 
 func (m *Metrics) disk(f factory) {
-	m.WALSync = f.histogram("etcd_disk_wal_fsync_duration_seconds", "Time of a sync of the write-ahead log.", diskBuckets)
-	m.WALWrite = f.histogram("etcd_disk_wal_write_duration_seconds", "Time of a write to the write-ahead log.", diskBuckets)
+	m.WALSync = f.histogram("etcd_disk_wal_fsync_duration_seconds", "Time of a sync of the write-ahead log.", diskBuckets())
+	m.WALWrite = f.histogram("etcd_disk_wal_write_duration_seconds", "Time of a write to the write-ahead log.", diskBuckets())
 	m.WALBytes = f.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the write-ahead log.")
-	m.BackendCommit = f.histogram("etcd_disk_backend_commit_duration_seconds", "Time of a commit to the database file.", diskBuckets)
+	m.BackendCommit = f.histogram("etcd_disk_backend_commit_duration_seconds", "Time of a commit to the database file.", diskBuckets())
 }
 
 func (m *Metrics) server(f factory) {
-	m.ApplyDuration = f.histograms("etcd_server_apply_duration_seconds", "Time of applying a request.", applyBuckets, "version", "op", "success")
-	m.RangeDuration = f.histograms("etcd_server_range_duration_seconds", "Time of a range.", applyBuckets, "success")
-	m.RequestDuration = f.histograms("etcd_server_request_duration_seconds", "Time of a client's request.", diskBuckets, "type", "success")
+	m.ApplyDuration = f.histograms("etcd_server_apply_duration_seconds", "Time of applying a request.", applyBuckets(), "version", "op", "success")
+	m.RangeDuration = f.histograms("etcd_server_range_duration_seconds", "Time of a range.", applyBuckets(), "success")
+	m.RequestDuration = f.histograms("etcd_server_request_duration_seconds", "Time of a client's request.", diskBuckets(), "type", "success")
 	m.SlowApply = f.counter("etcd_server_slow_apply_total", "Applies that took longer than warned of.")
 	m.ProposalsFailed = f.counter("etcd_server_proposals_failed_total", "Proposals that got no answer.")
 	m.ReadsFailed = f.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that got no read index.")
@@ -125,8 +128,8 @@ func (m *Metrics) server(f factory) {
 	m.check = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "etcd_server_healthcheck", Help: "Last result of a check."}, []string{"type", "name"})
 	f.r.MustRegister(m.check)
 	m.checks = f.counters("etcd_server_healthchecks_total", "Results of checks.", "type", "name", "status")
-	m.SentBytes = f.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to gRPC clients.")
-	m.ReceivedBytes = f.counter("etcd_network_client_grpc_received_bytes_total", "Bytes received from gRPC clients.")
+	m.sentBytes = f.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to gRPC clients.")
+	m.receivedBytes = f.counter("etcd_network_client_grpc_received_bytes_total", "Bytes received from gRPC clients.")
 	m.Puts = f.counter("etcd_mvcc_put_total", "Puts applied.")
 	m.Deletes = f.counter("etcd_mvcc_delete_total", "Deletes applied.")
 	m.Txns = f.counter("etcd_mvcc_txn_total", "Transactions applied.")
@@ -138,7 +141,7 @@ func (m *Metrics) debugging(f factory) {
 	m.LeaseRevoked = f.counter("etcd_debugging_lease_revoked_total", "Leases revoked.")
 	m.LeaseRenewed = f.counter("etcd_debugging_lease_renewed_total", "Leases renewed.")
 	m.LeaseExpired = f.counter("etcd_debugging_server_lease_expired_total", "Leases that ended by time.")
-	m.LeaseTTL = f.histogram("etcd_debugging_lease_ttl_total", "Time to live of granted leases, in seconds.", ttlBuckets)
+	m.LeaseTTL = f.histogram("etcd_debugging_lease_ttl_total", "Time to live of granted leases, in seconds.", ttlBuckets())
 }
 
 // Register adds gauges.
@@ -148,12 +151,41 @@ func (m *Metrics) Register(gauges ...Gauge) {
 	}
 }
 
-// GRPC counts calls by service, method and code.
-func (m *Metrics) GRPC() *grpcprom.ServerMetrics {
-	calls := grpcprom.NewServerMetrics()
+// RegisterVersion adds a gauge that is always 1 and has a label whose value is asked for when somebody scrapes. It is absent while read
+// gives an empty text.
+func (m *Metrics) RegisterVersion(name, help, label string, read func() string) {
+	m.registry.MustRegister(&versionGauge{prometheus.NewDesc(name, help, []string{label}, nil), read})
+}
+
+type versionGauge struct {
+	desc *prometheus.Desc
+	read func() string
+}
+
+func (g *versionGauge) Describe(descs chan<- *prometheus.Desc) { descs <- g.desc }
+
+func (g *versionGauge) Collect(metrics chan<- prometheus.Metric) {
+	if v := g.read(); v != "" {
+		metrics <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, 1, v)
+	}
+}
+
+// GRPC counts calls by service, method and code, and if extensive also measures their times. It may be called once.
+func (m *Metrics) GRPC(extensive bool) *grpcprom.ServerMetrics {
+	var opts []grpcprom.ServerMetricsOption
+	if extensive {
+		opts = append(opts, grpcprom.WithServerHandlingTimeHistogram())
+	}
+	calls := grpcprom.NewServerMetrics(opts...)
 	m.registry.MustRegister(calls)
 	return calls
 }
+
+// Sent counts bytes sent to gRPC clients.
+func (m *Metrics) Sent(bytes int) { m.sentBytes.Add(float64(bytes)) }
+
+// Received counts bytes received from gRPC clients.
+func (m *Metrics) Received(bytes int) { m.receivedBytes.Add(float64(bytes)) }
 
 // Handler serves /metrics.
 func (m *Metrics) Handler() http.Handler {

@@ -3,6 +3,7 @@ package port
 
 import (
 	"bytes"
+	"container/list"
 	"errors"
 	"io"
 	"net"
@@ -16,10 +17,16 @@ const preface = "PRI * HTTP/2.0\r\n"
 // prefaceTimeout is the time that a client has to show which protocol it speaks.
 const prefaceTimeout = 10 * time.Second
 
-// maxUndecided bounds the connections that have not shown their protocol yet; further ones wait in the kernel's queue.
+// maxUndecided bounds the connections that have not shown their protocol yet. One more, and the oldest of them is closed: clients that
+// connect and say nothing cannot keep out those that talk.
 const maxUndecided = 1024
 
 // Splitter accepts connections and hands each to GRPC or HTTP.
+//
+// Invariants:
+//  1. Every accepted connection is either undecided, or with one of the two listeners, or closed.
+//  2. At most maxUndecided connections are undecided.
+//  3. After Close none is undecided, and Serve ends.
 type Splitter struct {
 	GRPC net.Listener
 	HTTP net.Listener
@@ -27,14 +34,15 @@ type Splitter struct {
 	root      net.Listener
 	grpc      *queue
 	http      *queue
-	undecided chan struct{}
+	undecided undecided
 	wg        sync.WaitGroup
 }
 
 // NewSplitter takes over root. Serve must be called for anything to happen.
 func NewSplitter(root net.Listener) *Splitter {
-	s := &Splitter{root: root, undecided: make(chan struct{}, maxUndecided), grpc: newQueue(root.Addr()), http: newQueue(root.Addr())}
+	s := &Splitter{root: root, grpc: newQueue(root.Addr()), http: newQueue(root.Addr())}
 	s.GRPC, s.HTTP = s.grpc, s.http
+	s.undecided.max = maxUndecided
 	return s
 }
 
@@ -43,26 +51,39 @@ func (s *Splitter) Serve() error {
 	defer s.wg.Wait()
 	for {
 		conn, err := s.root.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			if retryable(err) {
-				time.Sleep(acceptPause)
-				continue
-			}
-			return err
+		if err == nil {
+			s.take(conn)
+			continue
 		}
-		s.undecided <- struct{}{}
-		s.wg.Go(func() {
-			s.decide(conn)
-			<-s.undecided
-		})
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if !retryable(err) {
+			return errors.Join(err, s.Close())
+		}
+		s.pause()
 	}
+}
+
+// take decides about a connection beside the others.
+func (s *Splitter) take(conn net.Conn) {
+	entry, ok := s.undecided.add(conn)
+	if !ok {
+		_ = conn.Close()
+		return
+	}
+	s.wg.Go(func() { s.decide(conn, entry) })
 }
 
 // acceptPause lets a process that ran out of file descriptors get some back.
 const acceptPause = 50 * time.Millisecond
+
+func (s *Splitter) pause() {
+	select {
+	case <-time.After(acceptPause):
+	case <-s.grpc.done:
+	}
+}
 
 // retryable reports whether accepting may work again, as after running out of descriptors.
 func retryable(err error) bool {
@@ -71,32 +92,93 @@ func retryable(err error) bool {
 }
 
 // decide reads the first bytes and passes the connection on.
-func (s *Splitter) decide(conn net.Conn) {
-	_ = conn.SetReadDeadline(time.Now().Add(prefaceTimeout)) // a connection that cannot have one fails at the read
+func (s *Splitter) decide(conn net.Conn, entry *list.Element) {
+	head, err := readHead(conn)
+	if !s.undecided.remove(entry) || err != nil {
+		_ = conn.Close()
+		return
+	}
+	to := s.http
+	if string(head) == preface {
+		to = s.grpc
+	}
+	to.push(&replayed{Conn: conn, head: head})
+}
+
+// readHead reads until it is clear whether the client sends the preface, and returns what it read.
+func readHead(conn net.Conn) ([]byte, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(prefaceTimeout)); err != nil {
+		return nil, err
+	}
 	head := make([]byte, len(preface))
 	n := 0
 	for n < len(head) && bytes.Equal(head[:n], []byte(preface[:n])) {
 		k, err := conn.Read(head[n:])
 		n += k
-		if err != nil && !errors.Is(err, io.EOF) {
-			_ = conn.Close()
-			return
+		if errors.Is(err, io.EOF) && n > 0 {
+			break // a client that closed its side may still read an answer
 		}
 		if err != nil {
-			break
+			return nil, err
 		}
 	}
-	_ = conn.SetReadDeadline(time.Time{})
-	to := s.http
-	if string(head[:n]) == preface {
-		to = s.grpc
-	}
-	to.push(&replayed{Conn: conn, head: head[:n]})
+	return head[:n], conn.SetReadDeadline(time.Time{})
 }
 
-// Close stops accepting and closes both listeners.
+// Close stops accepting, closes the connections that are undecided and both listeners.
 func (s *Splitter) Close() error {
-	return errors.Join(s.root.Close(), s.grpc.Close(), s.http.Close())
+	err := errors.Join(s.root.Close(), s.grpc.Close(), s.http.Close())
+	s.undecided.close()
+	return err
+}
+
+// undecided is the connections that have not shown their protocol, oldest first.
+type undecided struct {
+	max int
+	mu  struct {
+		sync.Mutex
+		conns  list.List // of net.Conn
+		closed bool
+	}
+}
+
+// add notes conn, at the price of the oldest if there are too many. It reports false after close.
+func (u *undecided) add(conn net.Conn) (entry *list.Element, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.mu.closed {
+		return nil, false
+	}
+	if u.mu.conns.Len() >= u.max {
+		u.drop(u.mu.conns.Front())
+	}
+	return u.mu.conns.PushBack(conn), true
+}
+
+// drop closes a connection, which wakes the goroutine that reads from it. u.mu is held.
+func (u *undecided) drop(entry *list.Element) {
+	_ = u.mu.conns.Remove(entry).(net.Conn).Close()
+	entry.Value = nil
+}
+
+// remove forgets a connection and reports whether it is still wanted: false if it was dropped meanwhile.
+func (u *undecided) remove(entry *list.Element) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if entry.Value == nil {
+		return false
+	}
+	u.mu.conns.Remove(entry)
+	return true
+}
+
+func (u *undecided) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.mu.closed = true
+	for u.mu.conns.Len() > 0 {
+		u.drop(u.mu.conns.Front())
+	}
 }
 
 // replayed is a connection whose first bytes were read already.
@@ -113,59 +195,3 @@ func (r *replayed) Read(p []byte) (int, error) {
 	}
 	return r.Conn.Read(p)
 }
-
-// queue is a listener fed by push.
-type queue struct {
-	addr  net.Addr
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newQueue(addr net.Addr) *queue {
-	return &queue{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-// push hands over conn, or closes it if the queue is closed.
-func (q *queue) push(conn net.Conn) {
-	select {
-	case q.conns <- conn:
-	case <-q.done:
-		_ = conn.Close()
-	}
-}
-
-func (q *queue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.conns:
-		return c, nil
-	case <-q.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (q *queue) Close() error {
-	q.once.Do(func() { close(q.done) })
-	return nil
-}
-
-func (q *queue) Addr() net.Addr { return q.addr }
-
-// NewPipe returns a listener inside the process and the function that dials it.
-func NewPipe() (net.Listener, func() (net.Conn, error)) {
-	q := newQueue(pipeAddr{})
-	return q, func() (net.Conn, error) {
-		client, server := net.Pipe()
-		select {
-		case q.conns <- server:
-			return client, nil
-		case <-q.done:
-			return nil, net.ErrClosed
-		}
-	}
-}
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }

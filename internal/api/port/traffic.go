@@ -1,0 +1,39 @@
+package port
+
+import "net"
+
+// Count returns l with the bytes that its connections carry reported: one call for each read or write of a connection, from many
+// goroutines. The functions must not block.
+func Count(l net.Listener, received, sent func(bytes int)) net.Listener {
+	return &countedListener{l, received, sent}
+}
+
+type countedListener struct {
+	net.Listener
+	received, sent func(int)
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &counted{conn, l}, nil
+}
+
+type counted struct {
+	net.Conn
+	to *countedListener
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.to.received(n)
+	return n, err
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.to.sent(n)
+	return n, err
+}

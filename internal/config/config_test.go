@@ -1,0 +1,344 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/configuration.md")
+
+func TestDefaults(t *testing.T) {
+	c, warnings, err := Parse(nil, nil)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	for _, tc := range []struct {
+		name      string
+		got, want any
+	}{
+		{"data directory", c.DataDir, "default.etcd"},
+		{"initial cluster", c.InitialCluster, "default=http://localhost:2380"},
+		{"client URLs", c.ListenClientURLs.String(), "http://localhost:2379"},
+		{"quota", c.QuotaBytes, int64(2 << 30)},
+		{"request bytes", c.MaxRequestBytes, uint(1572864)},
+		{"streams", c.MaxConcurrentStreams, uint(4294967295)},
+		{"watch progress", c.WatchProgress, 10 * time.Minute},
+		{"keep-alive", []time.Duration{c.KeepAliveMinTime, c.KeepAliveInterval, c.KeepAliveTimeout}, []time.Duration{5 * time.Second, 2 * time.Hour, 20 * time.Second}},
+		{"gateway", c.EnableGateway, true},
+		{"snapshot count", c.SnapshotCount, uint64(10000)},
+	} {
+		if !reflect.DeepEqual(tc.got, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, tc.got, tc.want)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		args []string
+		env  []string
+		got  func(*Config) any
+		want any
+	}{
+		{"one dash", []string{"-name", "a"}, nil, func(c *Config) any { return c.Name }, "a"},
+		{"equals sign", []string{"--name=a=b"}, nil, func(c *Config) any { return c.Name }, "a=b"},
+		{"the last one wins", []string{"--name=a", "--name=b"}, nil, func(c *Config) any { return c.Name }, "b"},
+		{"bare boolean", []string{"--unsafe-no-fsync"}, nil, func(c *Config) any { return c.UnsafeNoFsync }, true},
+		{"boolean off", []string{"--pre-vote=false"}, nil, func(c *Config) any { return c.PreVote }, false},
+		{"environment", nil, []string{"ETCD_NAME=e"}, func(c *Config) any { return c.Name }, "e"},
+		{"environment, boolean", nil, []string{"ETCD_ENABLE_GRPC_GATEWAY=false"}, func(c *Config) any { return c.EnableGateway }, false},
+		{"empty variable is not set", []string{"--name=a"}, []string{"ETCD_NAME="}, func(c *Config) any { return c.Name }, "a"},
+		{"other variables", nil, []string{"HOME=/root", "ETCDCTL_API=3", "NAME=x", "odd"}, func(c *Config) any { return c.Name }, "default"},
+		{"flag and environment of different options", []string{"--name=a"}, []string{"ETCD_DATA_DIR=/d"}, func(c *Config) any { return c.Name + c.DataDir }, "a/d"},
+		{"data directory follows the name", []string{"--name=a"}, nil, func(c *Config) any { return c.DataDir }, "a.etcd"},
+		{"initial cluster follows name and peer URLs", []string{"--name=a", "--initial-advertise-peer-urls=http://10.0.0.2:1,http://10.0.0.1:1"}, nil, func(c *Config) any { return c.InitialCluster }, "a=http://10.0.0.1:1,a=http://10.0.0.2:1"},
+		{"no quota", []string{"--quota-backend-bytes=-1"}, nil, func(c *Config) any { return c.QuotaBytes }, int64(-1)},
+		{"hexadecimal", []string{"--quota-backend-bytes=0x10"}, nil, func(c *Config) any { return c.QuotaBytes }, int64(16)},
+		{"zero stands for the default", []string{"--snapshot-count=0", "--watch-progress-notify-interval=0"}, nil, func(c *Config) any { return time.Duration(c.SnapshotCount) + c.WatchProgress }, 10000 + 10*time.Minute},
+		{"sockets", []string{"--listen-client-urls=unix:///tmp/s,unix://localhost:1", "--advertise-client-urls=unix://localhost:1"}, nil, func(c *Config) any { return c.ListenClientURLs.String() }, "unix:///tmp/s,unix://localhost:1"},
+		{"all addresses, and version 6", []string{"--listen-client-urls=http://:1,http://[::1]:2,http://0.0.0.0:3", "--advertise-client-urls=http://a:1"}, nil, func(c *Config) any { return len(c.ListenClientURLs) }, 3},
+		{"advertised addresses may be names with TLS", []string{"--advertise-client-urls=https://a.example:1"}, nil, func(c *Config) any { return c.AdvertiseClientURLs.String() }, "https://a.example:1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, _, err := Parse(tc.args, tc.env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tc.got(c); got != tc.want {
+				t.Errorf("%v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	client := "--listen-client-urls="
+	for _, tc := range []struct {
+		args, env string // separated by spaces
+		want      string
+		usage     bool
+	}{
+		{"--nonsense", "", "flag provided but not defined: -nonsense", true},
+		{"--name", "", "flag needs an argument: -name", true},
+		{"--max-txn-ops=x", "", `invalid value "x" for flag -max-txn-ops: parse error`, true},
+		{"--max-txn-ops=-1", "", `invalid value "-1" for flag -max-txn-ops: parse error`, true},
+		{"--max-request-bytes=4294967296", "", `invalid value "4294967296" for flag -max-request-bytes: value out of range`, true},
+		{"--max-learners=99999999999999999999", "", `invalid value "99999999999999999999" for flag -max-learners: value out of range`, true},
+		{"--pre-vote=maybe", "", `invalid boolean value "maybe" for -pre-vote: parse error`, true},
+		{"--warning-apply-duration=5", "", `invalid value "5" for flag -warning-apply-duration: parse error`, true},
+		{"--backend-batch-interval=-1s", "", `invalid value "-1s" for flag -backend-batch-interval: must not be negative`, true},
+		{"--initial-cluster-state=foo", "", `invalid value "foo" for flag -initial-cluster-state: invalid value`, true},
+		{"--log-level=loud", "", `invalid value "loud" for flag -log-level: invalid value`, true},
+		{client + "http://127.0.0.1", "", `URL address does not have the form "host:port": http://127.0.0.1`, true},
+		{client + "http://127.0.0.1:", "", `URL address does not have the form "host:port": http://127.0.0.1:`, true},
+		{client + "http://127.0.0.1:1/a", "", "URL must not contain a path: http://127.0.0.1:1/a", true},
+		{client + "127.0.0.1:1", "", "first path segment in URL cannot contain colon", true},
+		{client + "tcp://127.0.0.1:1", "", "URL scheme must be http, https, unix, or unixs: tcp://127.0.0.1:1", true},
+		{client + "http://127.0.0.1:1,", "", "URL scheme must be http, https, unix, or unixs: ", true},
+		{client + "unix://", "", "URL does not name a socket file: unix://", true},
+		{"serve", "", `"serve" is not a valid flag`, false},
+		{client + "http://example.com:1", "", "expected IP in URL for binding (http://example.com:1)", false},
+		{"--listen-peer-urls=http://example.com:1", "", "expected IP in URL for binding (http://example.com:1)", false},
+		{client + "https://127.0.0.1:1", "", "TLS is not available in this version: cannot listen on https://127.0.0.1:1", false},
+		{client + "unixs:///s", "", "TLS is not available in this version: cannot listen on unixs:///s", false},
+		{client + "http://127.0.0.1:1", "", "--advertise-client-urls is required when --listen-client-urls is set explicitly", false},
+		{"", "ETCD_LISTEN_CLIENT_URLS=http://127.0.0.1:1", "--advertise-client-urls is required when --listen-client-urls is set explicitly", false},
+		{"--name=a", "ETCD_NAME=a", "conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag): ETCD_NAME", false},
+		{"", "ETCD_MAX_TXN_OPS=x", `invalid value "x" for ETCD_MAX_TXN_OPS: parse error`, false},
+		{"", "ETCD_CONFIG_FILE=/etc/etcd.yml", "configuration files are not available in this version: unset ETCD_CONFIG_FILE", false},
+		{"--heartbeat-interval=0", "", "--heartbeat-interval must be >0 (set to 0ms)", false},
+		{"--election-timeout=0", "", "--election-timeout must be >0 (set to 0ms)", false},
+		{"--heartbeat-interval=201", "", "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[201ms]", false},
+		{"--election-timeout=50001", "", "--election-timeout[50001ms] is too long, and should be set less than 50000ms", false},
+		{"--max-learners=0", "", "--max-learners must be >0 (set to 0)", false},
+		{"--compaction-batch-limit=-1", "", "--compaction-batch-limit must be >=0 (set to -1)", false},
+		{"--log-format=xml", "", "unknown log format: xml, supported values json, console", false},
+		{"--logger=capnslog", "", "--logger=capnslog is removed in v3.5", false},
+		{"--logger=x", "", `unknown logger option "x"`, false},
+		{"--log-outputs=default,stdout", "", `multi logoutput for "default" is not supported yet`, false},
+		{"--log-outputs=stdout,", "", "--log-outputs must not contain empty names", false},
+		{"--log-outputs=systemd/journal", "", "log output systemd/journal is not available in this version", false},
+		{"--metrics=all", "", `unknown --metrics "all", want basic or extensive`, false},
+	} {
+		t.Run(tc.args+tc.env, func(t *testing.T) {
+			_, _, err := Parse(strings.Fields(tc.args), strings.Fields(tc.env))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want %q", err, tc.want)
+			}
+			if errors.Is(err, ErrUsage) != tc.usage {
+				t.Errorf("error %v counts as usage: %t", err, !tc.usage)
+			}
+		})
+	}
+}
+
+func TestInsteadOfAMember(t *testing.T) {
+	for arg, want := range map[string]error{"--help": flag.ErrHelp, "-h": flag.ErrHelp, "--version": ErrVersion, "-version=true": ErrVersion} {
+		if _, _, err := Parse([]string{arg}, []string{"ETCD_MAX_TXN_OPS=x"}); !errors.Is(err, want) {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+	if c, _, err := Parse([]string{"--name", "--version"}, nil); err != nil || c.Name != "--version" {
+		t.Errorf("a member named --version: %v", err)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	_, got, err := Parse(nil, []string{"ETCD_NONSENSE=1", "ETCD_VERSION=3", "ETCD_VERIFY=all", "ETCD_UNSUPPORTED_ARCH=386", "ETCD_EMPTY="})
+	want := []Warning{{"unrecognized environment variable", "ETCD_NONSENSE"}, {"cannot set special environment variable", "ETCD_VERSION"}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+}
+
+func TestCompleteChecksWhatIsSetByHand(t *testing.T) {
+	for name, spoil := range map[string]func(*Config){
+		"no address": func(c *Config) { c.ListenClientURLs = nil },
+		"negative":   func(c *Config) { c.BatchInterval = -1 },
+		"scheme":     func(c *Config) { c.ListenClientURLs[0].Scheme = "https" },
+	} {
+		c := Default()
+		spoil(c)
+		if c.Complete() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	c := Default()
+	if err := c.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	once := *c
+	if err := c.Complete(); err != nil || !reflect.DeepEqual(once, *c) {
+		t.Errorf("completing again changed something, or %v", err)
+	}
+}
+
+// TestTable: every option has its own name and text, and its default reads back.
+func TestTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, o := range Default().options() {
+		if seen[o.Name] || o.Usage == "" || o.Group == "" || strings.HasSuffix(o.Usage, ".") || strings.Contains(o.Usage, "|") {
+			t.Errorf("option %+v", o)
+		}
+		seen[o.Name] = true
+		if o.Default == "" {
+			continue
+		}
+		if err := o.Value.Set(o.Default); err != nil || o.Value.String() != o.Default {
+			t.Errorf("default of %s reads back as %q, %v", o.Name, o.Value.String(), err)
+		}
+	}
+}
+
+func TestHelpListsEveryOption(t *testing.T) {
+	var help bytes.Buffer
+	WriteHelp(&help)
+	for _, o := range Default().options() {
+		if !strings.Contains(help.String(), "--"+o.Name+" '"+o.Default+"'\n") {
+			t.Errorf("help lacks --%s", o.Name)
+		}
+	}
+}
+
+func TestDocument(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "configuration.md")
+	var want bytes.Buffer
+	WriteDocument(&want)
+	if *update {
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%s is stale: go test ./internal/config -run TestDocument -update", path)
+	}
+}
+
+func logger(t *testing.T, args ...string) (*slog.Logger, *bytes.Buffer) {
+	t.Helper()
+	c, _, err := Parse(args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(bytes.Buffer)
+	return NewLogger(out, c), out
+}
+
+// keys returns the keys of a JSON object in their order.
+func keys(t *testing.T, line []byte) []string {
+	t.Helper()
+	var out []string
+	d := json.NewDecoder(bytes.NewReader(line))
+	depth := 0
+	for isKey := false; ; {
+		token, err := d.Token()
+		if err != nil {
+			return out
+		}
+		delim, isDelim := token.(json.Delim)
+		switch {
+		case isDelim && delim == '{':
+			depth++
+			isKey = true
+		case isDelim && delim == '}':
+			depth--
+			isKey = true
+		case depth == 1 && isKey:
+			out = append(out, token.(string))
+			isKey = false
+		case depth == 1:
+			isKey = true
+		}
+	}
+}
+
+func TestLogJSON(t *testing.T) {
+	l, out := logger(t)
+	l.With("a", 1).Warn("he said \"no\"\n\x01", "error", errors.New("disk"), "took", 2*time.Second, slog.Group("g", "level", 5), "msg", "dropped")
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, want := strings.Join(keys(t, out.Bytes()), " "), "level ts caller msg a error took g"; got != want {
+		t.Errorf("keys %s, want %s", got, want)
+	}
+	if line["level"] != "warn" || line["msg"] != "he said \"no\"\n\x01" || line["error"] != "disk" || line["took"] != "2s" || line["a"] != 1.0 {
+		t.Errorf("line %s", out)
+	}
+	if _, err := time.Parse(timeLayout, line["ts"].(string)); err != nil {
+		t.Error(err)
+	}
+	if caller := line["caller"].(string); !strings.HasPrefix(caller, "config/config_test.go:") {
+		t.Errorf("caller %s", caller)
+	}
+	out.Reset()
+	l.Info("bare")
+	if s := out.String(); !strings.HasSuffix(s, `"msg":"bare"}`+"\n") {
+		t.Errorf("line %s", s)
+	}
+}
+
+func TestLogConsole(t *testing.T) {
+	l, out := logger(t, "--log-format=console")
+	l.WithGroup("g").Info("two\nlines", "a", "b")
+	columns := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\t")
+	if len(columns) != 5 || columns[1] != "info" || columns[3] != "two lines" || columns[4] != `{"g":{"a":"b"}}` {
+		t.Errorf("line %q", out)
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	for _, tc := range []struct {
+		level string
+		lines int
+	}{{"debug", 4}, {"info", 3}, {"warn", 2}, {"error", 1}, {"fatal", 1}} {
+		l, out := logger(t, "--log-level="+tc.level)
+		l.Debug("x")
+		l.Info("x")
+		l.Warn("x")
+		l.Error("x")
+		if got := strings.Count(out.String(), "\n"); got != tc.lines {
+			t.Errorf("%s: %d lines, want %d", tc.level, got, tc.lines)
+		}
+	}
+}
+
+func TestOpenLog(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	c := Default()
+	c.LogOutputs = path
+	for range 2 {
+		w, closeLog, err := c.OpenLog()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte("line\n")); err != nil {
+			t.Error(err)
+		}
+		if err := closeLog(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "line\nline\n" {
+		t.Errorf("file %q, %v", got, err)
+	}
+	c.LogOutputs = path + "," + filepath.Join(dir, "missing", "log")
+	if _, _, err := c.OpenLog(); err == nil || !strings.Contains(err.Error(), "opening log output") {
+		t.Errorf("error %v", err)
+	}
+}
