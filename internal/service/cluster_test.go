@@ -106,3 +106,15 @@ func TestLeaderlessStreams(t *testing.T) {
 		}
 	})
 }
+
+func TestStreamsLiveWithTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t)
+		ctx, cancel := m.WithLeader(t.Context())
+		defer cancel()
+		after(time.Minute)
+		if ctx.Err() != nil {
+			t.Errorf("cut off with a leader: %v", context.Cause(ctx))
+		}
+	})
+}
