@@ -15,6 +15,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/service"
 	"github.com/quoin-kv/quoin/internal/service/servicetest"
+	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 func grant(t testing.TB, m *servicetest.Member, id, ttl int64) *pb.LeaseGrantResponse {
@@ -264,4 +265,48 @@ func renewNearTheEnd(t *testing.T, m *servicetest.Member, id int64) {
 	if wait > 2*time.Second {
 		t.Errorf("lease %d was renewed after its end", id)
 	}
+}
+
+// depose makes the member follow somebody who is never heard of again.
+func depose(t *testing.T, m *servicetest.Member) {
+	t.Helper()
+	m.Node.Step(wire.Message{Type: wire.MsgHeartbeat, From: 2, To: servicetest.MemberID, Term: m.Status().RaftTerm + 10})
+	synctest.Wait()
+	if m.IsLeader() {
+		t.Fatal("still leads")
+	}
+}
+
+// TestChangeOfLeader: a member that lost the lead answers for no lease and ends none; once it leads again every lease has its whole time.
+func TestChangeOfLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t)
+		grant(t, m, 7, 5)
+		after(4900 * time.Millisecond)
+		depose(t, m)
+		if _, err := m.HashKV(t.Context(), 0); err != nil {
+			t.Errorf("a follower has no state: %v", err)
+		}
+		brief, cancel := context.WithTimeout(t.Context(), servicetest.Tick)
+		defer cancel()
+		_, err := call(brief, m.LeaseTimeToLive, &pb.LeaseTimeToLiveRequest{ID: 7}, new(pb.LeaseTimeToLiveResponse))
+		wantError(t, "time to live on a follower", err, kverr.NoLeader)
+		renewed := keepAlive(t, m, 7) // waits until there is a leader
+		if renewed.TTL != 5 {
+			t.Fatalf("renewed by %d s, want 5", renewed.TTL)
+		}
+		after(4900 * time.Millisecond)
+		depose(t, m)
+		for !m.IsLeader() {
+			after(servicetest.Tick)
+		}
+		after(5*time.Second + servicetest.ElectionTimeout - servicetest.Tick - time.Millisecond)
+		if r := timeToLive(t, m, 7); r.GrantedTTL != 5 {
+			t.Errorf("ended early under the new leader: %v", r)
+		}
+		after(time.Second / 2)
+		if r := timeToLive(t, m, 7); r.TTL != -1 {
+			t.Errorf("did not end: %v", r)
+		}
+	})
 }
