@@ -150,9 +150,13 @@ func TestKeepAliveOfAnExpiredLeaseWaits(t *testing.T) {
 			t.Errorf("a lease that has ended and is not gone: %v", r)
 		}
 		g.shut.Store(false)
+		opened := time.Now()
 		close(g.open)
 		if ttl := <-answered; ttl != 0 {
 			t.Errorf("TTL %d for a lease that is gone", ttl)
+		}
+		if took := time.Since(opened); took != 0 {
+			t.Errorf("answered %v after the lease was gone", took)
 		}
 	})
 }

@@ -40,14 +40,19 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 		defer view.Release()
 		return s.streamSorted(view, &r, send)
 	}
-	q := s.pages.query(machine.Query(&r), view)
+	return s.streamInOrder(ctx, view, &r, send)
+}
+
+// streamInOrder sends a range in key order, each chunk from the newest view. It takes over view.
+func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request.Range, send func([]byte) error) error {
+	q := s.pages.query(machine.Query(r), view)
 	pager, err := view.Pager(q)
 	if err != nil {
 		view.Release()
 		return err
 	}
 	s.pages.remember(q, view, pager.More())
-	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(&r, pager), size: chunkSize{s.cfg.MaxRequestBytes, firstChunkKeys}}
+	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(r, pager), size: chunkSize{s.cfg.MaxRequestBytes, firstChunkKeys}}
 	for {
 		chunk, last, err := chunks.next()
 		view.Release()
