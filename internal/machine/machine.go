@@ -70,7 +70,7 @@ type Outcome struct {
 
 	Events     []mvcc.Event  // what changed in the key space, in order
 	Leases     []LeaseChange // leases that came or went
-	Compaction int64         // revision up to which a compaction has begun, 0 if none
+	Compaction bool          // a compaction has begun
 	Alarms     []Alarm       // all alarms after the command, if it may have changed them; not nil then
 }
 
@@ -212,7 +212,7 @@ func (a *apply) compact(r *request.Compaction) {
 		a.out.Err = err
 		return
 	}
-	a.out.Compaction = r.Revision
+	a.out.Compaction = true
 	a.reply(func(h request.ResponseHeader) []byte { return request.AppendCompactionResponse(nil, h) })
 }
 

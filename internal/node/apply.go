@@ -72,7 +72,7 @@ func (n *Node) finish(batch *replica.Batch, took time.Duration) {
 	}
 	n.waiters.answer(batch.Outcomes)
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
-	if batch.Compaction > 0 {
+	if batch.Compaction {
 		poke(n.compact)
 	}
 	if n.cfg.Metrics.Apply != nil {

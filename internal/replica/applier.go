@@ -43,7 +43,7 @@ type Batch struct {
 	Events      []mvcc.Event      // of all outcomes, in order
 	ConfChanges []wire.ConfChange // to be handed to Consensus.Applied; a refused one has node id 0
 	NewTerm     uint64            // term of a leader whose first entry is in here, 0 if none
-	Compaction  int64             // a compaction that began, 0 if none
+	Compaction  bool              // a compaction has begun
 }
 
 // Applied is how far the machine is.
@@ -92,9 +92,7 @@ func (a *Applier) applyOne(e *wire.Entry, wanted func(id uint64) bool, b *Batch)
 		b.NewTerm = e.Term
 	default:
 		out := a.machine.Apply(machine.Command{Term: e.Term, Data: e.Data, Wanted: wanted})
-		if out.Compaction > 0 {
-			b.Compaction = out.Compaction
-		}
+		b.Compaction = b.Compaction || out.Compaction
 		b.Events = append(b.Events, out.Events...)
 		b.Outcomes = append(b.Outcomes, out)
 	}
