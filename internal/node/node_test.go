@@ -40,16 +40,23 @@ type disks struct {
 	db *backend.MemoryDisk
 }
 
-func newDisks(t *testing.T) disks {
+func newDisks(t testing.TB) disks { return newDisksOf(t, 1) }
+
+// newDisksOf is what the first founder of a cluster of some voters begins with.
+func newDisksOf(t testing.TB, voters int) disks {
 	t.Helper()
 	d := disks{fs: vfs.NewMem(), db: backend.NewMemoryDisk()}
 	log, err := wal.Create(d.wal(d.fs), wal.Metadata{NodeID: 1, ClusterID: 2})
 	check(t, err)
-	entry := membership.BootstrapChanges([]schema.Member{{ID: 1, PeerURLs: []string{"http://a:1"}}})[0].Append(nil)
-	check(t, log.Write(wal.Batch{
-		Entries:   []wire.Entry{{Type: wire.EntryConfChange, Term: 1, Index: 1, Data: entry}},
-		HardState: wire.HardState{Term: 1, Commit: 1}, Sync: true,
-	}))
+	var members []schema.Member
+	for id := range voters {
+		members = append(members, schema.Member{ID: uint64(id + 1), PeerURLs: []string{fmt.Sprintf("http://m%d:1", id+1)}})
+	}
+	var entries []wire.Entry
+	for i, cc := range membership.BootstrapChanges(members) {
+		entries = append(entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i + 1), Data: cc.Append(nil)})
+	}
+	check(t, log.Write(wal.Batch{Entries: entries, HardState: wire.HardState{Term: 1, Commit: uint64(voters)}, Sync: true}))
 	check(t, log.Close())
 	return d
 }
@@ -65,7 +72,7 @@ func (d disks) crash(seed uint64) disks {
 	return disks{fs: d.fs.Crash(vfs.CrashOptions{Seed: seed, KeepUnsynced: 0.5}), db: db}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -73,31 +80,64 @@ func check(t *testing.T, err error) {
 }
 
 // start runs a node on d; fs is d.fs or a wrapper around it.
-func start(t *testing.T, d disks, fs vfs.FS) *node.Node {
+func start(t testing.TB, d disks, fs vfs.FS) *node.Node {
 	t.Helper()
-	b, err := backend.OpenMemory(backend.Config{FlushBytes: 16 << 10}, d.db)
+	return options{fs: fs}.start(t, d)
+}
+
+// options are what a test wants to be otherwise. Nil fields change nothing.
+type options struct {
+	fs      vfs.FS
+	backend func(*backend.Config)
+	core    func(*raft.Config)
+	node    func(*node.Config)
+}
+
+func (o options) start(t testing.TB, d disks) *node.Node {
+	t.Helper()
+	bc := backend.Config{FlushBytes: 16 << 10}
+	rc := raft.Config{
+		ID: 1, ElectionTicks: 10, HeartbeatTicks: 1, MaxMessageBytes: 1 << 20, MaxInflightMessages: 16, Jitter: func(int) int { return 0 },
+	}
+	nc := node.Config{
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Tick:   10 * time.Millisecond, FlushInterval: 5 * time.Millisecond, CompactionBatch: 10, CompactionPause: time.Millisecond,
+		SlowApply: time.Minute, KeepSegments: 1, MaxPending: 1000, MaxBacklog: 5000,
+	}
+	if o.backend != nil {
+		o.backend(&bc)
+	}
+	if o.core != nil {
+		o.core(&rc)
+	}
+	if o.fs == nil {
+		o.fs = d.fs
+	}
+	o.open(t, d, bc, rc, &nc)
+	if o.node != nil {
+		o.node(&nc)
+	}
+	return node.Start(nc)
+}
+
+// open fills in what a node runs on.
+func (o options) open(t testing.TB, d disks, bc backend.Config, rc raft.Config, nc *node.Config) {
+	t.Helper()
+	b, err := backend.OpenMemory(bc, d.db)
 	check(t, err)
-	log, rec, err := wal.Open(d.wal(fs))
+	log, rec, err := wal.Open(d.wal(o.fs))
 	check(t, err)
 	applied := b.Flushed()
 	m, err := machine.Restore(machine.Config{MemberID: 1, MinLeaseTTL: 1, MaxLearners: 1}, b, b, func() mvcc.Reader { return b.Reader() })
 	check(t, err)
-	state := rec.HardState
-	state.Commit = max(state.Commit, applied.Index)
-	core, err := raft.New(raft.Config{
-		ID: 1, ElectionTicks: 10, HeartbeatTicks: 1, MaxMessageBytes: 1 << 20, MaxInflightMessages: 16, Jitter: func(int) int { return 0 },
-	}, raft.Boot{
-		HardState: state, Entries: rec.Entries, Applied: applied.Index,
+	core, err := raft.New(rc, raft.Boot{
+		HardState: rec.HardState, Entries: rec.Entries, Applied: applied.Index,
 		Snapshot: wire.SnapshotMeta{Index: rec.Mark.Index, Term: rec.Mark.Term, ConfState: m.ConfState()},
 	})
 	check(t, err)
-	return node.Start(node.Config{
-		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Consensus: replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: 100, CatchupEntries: 50}, applied.Index, rec.Mark.Index),
-		Applier:   replica.NewApplier(m, b, applied), Log: log, Backend: b, Durable: rec.Mark.Index + uint64(len(rec.Entries)),
-		Tick: 10 * time.Millisecond, FlushInterval: 5 * time.Millisecond, CompactionBatch: 10, CompactionPause: time.Millisecond,
-		SlowApply: time.Minute, KeepSegments: 1, MaxPending: 1000, MaxBacklog: 5000,
-	})
+	nc.Consensus = replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: 100, CatchupEntries: 50}, applied.Index, rec.Mark.Index)
+	nc.Applier = replica.NewApplier(m, b, applied)
+	nc.Log, nc.Backend, nc.Durable = log, b, rec.Mark.Index+uint64(len(rec.Entries))
 }
 
 var ids atomic.Uint64 // of proposals, unique over all tests
@@ -111,7 +151,7 @@ func put(ctx context.Context, n *node.Node, key, value string) error {
 }
 
 // get reads a key from the published view, linearizably.
-func get(t *testing.T, n *node.Node, key string) string {
+func get(t testing.TB, n *node.Node, key string) string {
 	t.Helper()
 	check(t, n.ReadIndex(t.Context()))
 	v, err := n.View()
@@ -298,10 +338,7 @@ func TestCompactionFinishes(t *testing.T) {
 	for i := range 100 {
 		check(t, put(t.Context(), n, "k", fmt.Sprint(i)))
 	}
-	id := ids.Add(1)
-	raw := (&request.Compaction{Revision: 90}).Append(nil)
-	_, err := n.Propose(t.Context(), id, request.AppendInternal(nil, request.Header{ID: id}, request.FieldCompaction, raw))
-	check(t, err)
+	check(t, compact(t.Context(), n, 90))
 	check(t, n.WaitCompacted(t.Context()))
 	v, err := n.View()
 	check(t, err)
@@ -313,12 +350,25 @@ func TestCompactionFinishes(t *testing.T) {
 	v.Release()
 	check(t, n.Flush(t.Context()))
 	check(t, n.Stop())
-	records := 0
-	b, err := backend.OpenMemory(backend.Config{}, d.db)
-	check(t, err)
-	check(t, b.ForEach(schema.Key, func(_, _ []byte) error { records++; return nil }))
-	check(t, b.Close())
-	if records != 12 { // revisions 90 to 101
+	if records := d.records(t); records != 12 { // revisions 90 to 101
 		t.Errorf("%d records are left, want 12", records)
 	}
+}
+
+// records is the number of records in the file.
+func (d disks) records(t testing.TB) (n int) {
+	t.Helper()
+	b, err := backend.OpenMemory(backend.Config{}, d.db)
+	check(t, err)
+	check(t, b.ForEach(schema.Key, func(_, _ []byte) error { n++; return nil }))
+	check(t, b.Close())
+	return n
+}
+
+// compact proposes a compaction.
+func compact(ctx context.Context, n *node.Node, rev int64) error {
+	id := ids.Add(1)
+	raw := (&request.Compaction{Revision: rev}).Append(nil)
+	_, err := n.Propose(ctx, id, request.AppendInternal(nil, request.Header{ID: id}, request.FieldCompaction, raw))
+	return err
 }

@@ -1,0 +1,114 @@
+package node
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/machine"
+)
+
+func TestMailbox(t *testing.T) {
+	m := newMailbox[*int](make(chan struct{}, 1))
+	one := new(int)
+	m.put(one)
+	m.put(one, one)
+	if len(m.wake) != 1 {
+		t.Errorf("%d signals", len(m.wake))
+	}
+	first := m.take()
+	if len(first) != 3 {
+		t.Fatalf("took %d items", len(first))
+	}
+	m.put(one)
+	if first[0] != one {
+		t.Error("what was taken is overwritten before it is given back")
+	}
+	m.done(first)
+	if !slices.Equal(first, []*int{nil, nil, nil}) {
+		t.Error("what is given back is kept alive")
+	}
+	m.done(m.take())
+	m.put(make([]*int, spareItems+1)...)
+	m.done(m.take())
+	if cap(m.spare) != 0 {
+		t.Errorf("memory for %d items is kept after a burst", cap(m.spare))
+	}
+}
+
+func TestRoundsAreAskedAgain(t *testing.T) {
+	wait := func() *readWaiter { return &readWaiter{done: make(chan error, 1)} }
+	unknown := func(uint64) bool { return false }
+	first, second := wait(), wait()
+	r := rounds{current: 7, inFlight: []*readWaiter{first}, waiting: []*readWaiter{second}}
+	for range 2 * roundTicks {
+		r.age(func(id uint64) bool { return id == 7 })
+	}
+	if r.current != 7 {
+		t.Error("a round whose index is known is asked again")
+	}
+	for range roundTicks {
+		r.age(unknown)
+	}
+	if r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
+		t.Fatalf("after its time round %d is under way, %d reads wait", r.current, len(r.waiting))
+	}
+	r.finish([]uint64{0, 7}, nil)
+	if len(first.done) != 0 {
+		t.Error("the late answer to a round that is asked again was taken")
+	}
+	r.current, r.inFlight, r.waiting = 8, r.waiting, nil
+	r.lose([]uint64{7})
+	r.finish([]uint64{6, 8}, nil)
+	r.lose([]uint64{8})
+	if len(first.done) != 1 || len(second.done) != 1 || <-first.done != nil {
+		t.Error("a round is answered once, by its own id")
+	}
+	r.current, r.inFlight = 9, []*readWaiter{first}
+	r.lose([]uint64{9})
+	if err := <-first.done; !errors.Is(err, kverr.LeaderChanged) {
+		t.Errorf("a lost round gives %v", err)
+	}
+	first.gone.Store(true)
+	r.waiting, r.applied = []*readWaiter{first}, []*readWaiter{first, second}
+	r.age(unknown)
+	if len(r.waiting) != 0 || !slices.Equal(r.applied, []*readWaiter{second}) {
+		t.Error("reads that nobody waits for are kept")
+	}
+}
+
+func TestWaiters(t *testing.T) {
+	w := newWaiters(bound{requests: 3, bytes: 10})
+	add := func(id uint64, bytes int) *waiter {
+		one, _ := w.add(&proposal{id: id, data: make([]byte, bytes)})
+		return one
+	}
+	one, two := add(1, 6), add(2, 4)
+	if one == nil || two == nil || add(3, 1) != nil {
+		t.Fatal("10 bytes are allowed, not 11")
+	}
+	proposals := []proposal{{id: 1}, {id: 5}, {id: 2}}
+	if kept := w.wanted(proposals, true); len(kept) != 2 || kept[1].id != 2 || proposals[2].id != 0 {
+		t.Errorf("wanted are %v", kept)
+	}
+	w.wanted([]proposal{{id: 2}}, false)
+	if forgotten, accepted := w.abandon(1); !forgotten || !accepted {
+		t.Errorf("abandoned %v, accepted %v", forgotten, accepted)
+	}
+	w.answer([]machine.Outcome{{ID: 1}, {ID: 2, Reply: []byte("r")}, {ID: 2}})
+	if forgotten, _ := w.abandon(2); forgotten {
+		t.Error("answered and abandoned")
+	}
+	if len(one.done) != 0 || len(two.done) != 1 || string(two.reply) != "r" {
+		t.Errorf("signals %d and %d, reply %q", len(one.done), len(two.done), two.reply)
+	}
+	large := add(4, 100)
+	if large == nil || w.len() != 1 || w.mu.bytes != 100 {
+		t.Errorf("%d waiters of %d bytes", w.len(), w.mu.bytes)
+	}
+	w.refuse(4, kverr.Stopped)
+	if len(large.done) != 1 || !errors.Is(large.err, kverr.Stopped) || w.mu.bytes != 0 {
+		t.Errorf("refused with %v, %d bytes wait", large.err, w.mu.bytes)
+	}
+}
