@@ -287,8 +287,10 @@ func (s *Service) runLeases() {
 func (s *Service) leasesDue() bool {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
-	if !s.IsLeader() {
-		s.leases.mu.deadlines.Demote()
+	if !s.countsDeadlines() {
+		if s.leases.mu.deadlines.Leading() {
+			s.leases.mu.deadlines.Demote()
+		}
 		return false
 	}
 	next, ok := s.leases.mu.deadlines.Next()
