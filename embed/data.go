@@ -67,11 +67,18 @@ func openData(cfg *config.Config, m *ops.Metrics, logger *slog.Logger) (d *data,
 	}
 	if d.backend, err = backend.Open(backend.Config{
 		Path: plan.Paths.DB, FreelistType: cfg.FreelistType, QuotaBytes: cfg.QuotaBytes, NoSync: cfg.UnsafeNoFsync,
-		OnFlush: func(f backend.FlushInfo) { m.BackendCommit.Observe(f.Took.Seconds()) },
+		OnFlush: func(f backend.FlushInfo) { observeFlush(m, f) },
 	}); err != nil {
 		return d, err
 	}
 	return d, d.build(cfg, recovered, logger)
+}
+
+func observeFlush(m *ops.Metrics, f backend.FlushInfo) {
+	m.BackendCommit.Observe(f.Took.Seconds())
+	m.BackendRebalance.Observe(f.Rebalance.Seconds())
+	m.BackendSpill.Observe(f.Spill.Seconds())
+	m.BackendWrite.Observe(f.Write.Seconds())
 }
 
 // openLog opens the log, or makes that of a new member.
@@ -137,7 +144,7 @@ func (d *data) bootstrap(cfg *config.Config, rec *wal.Recovered) error {
 func founders(cfg *config.Config) (members []schema.Member, self schema.Member, err error) {
 	initial, err := membership.ParseInitialCluster(cfg.InitialCluster)
 	if err != nil {
-		return nil, self, err
+		return nil, self, fmt.Errorf("--initial-cluster %q: %w", cfg.InitialCluster, err)
 	}
 	if err := initial.Check(cfg.Name); err != nil {
 		return nil, self, err

@@ -16,10 +16,14 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	WALSync         prometheus.Histogram
-	WALWrite        prometheus.Histogram
-	WALBytes        prometheus.Gauge
-	BackendCommit   prometheus.Histogram
+	WALSync       prometheus.Histogram
+	WALWrite      prometheus.Histogram
+	WALBytes      prometheus.Gauge
+	BackendCommit prometheus.Histogram
+
+	// Parts of a commit.
+	BackendRebalance, BackendSpill, BackendWrite prometheus.Histogram
+
 	ApplyDuration   *prometheus.HistogramVec // version, op, success
 	RangeDuration   *prometheus.HistogramVec // success
 	RequestDuration *prometheus.HistogramVec // type, success
@@ -137,6 +141,12 @@ func (m *Metrics) server(f factory) {
 }
 
 func (m *Metrics) debugging(f factory) {
+	part := func(name, help string) prometheus.Histogram {
+		return f.histogram("etcd_debugging_disk_backend_commit_"+name+"_duration_seconds", help, diskBuckets())
+	}
+	m.BackendRebalance = part("rebalance", "Time of a commit spent on joining small pages.")
+	m.BackendSpill = part("spill", "Time of a commit spent on splitting large pages.")
+	m.BackendWrite = part("write", "Time of a commit spent on writing.")
 	m.LeaseGranted = f.counter("etcd_debugging_lease_granted_total", "Leases granted.")
 	m.LeaseRevoked = f.counter("etcd_debugging_lease_revoked_total", "Leases revoked.")
 	m.LeaseRenewed = f.counter("etcd_debugging_lease_renewed_total", "Leases renewed.")
