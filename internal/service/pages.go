@@ -17,7 +17,7 @@ type pages struct {
 }
 
 // Bounds of what is remembered. An old index costs the memory of what changed after it, and all of them together that of what changed
-// after the oldest one, so it is the distance that bounds the memory: some kilobytes for each revision.
+// after the oldest one, so it is the distance that bounds the memory: 2.5 kB for each revision in an index of 200,000 keys.
 const (
 	pagesMax       = 64      // revisions
 	pagesBehindMax = 100_000 // revisions that the oldest one may be behind the store

@@ -43,6 +43,9 @@ type edge struct {
 func startEdge(t testing.TB, voters int, change ...func(*servicetest.Options)) *edge {
 	t.Helper()
 	m := servicetest.Start(t, servicetest.NewDisks(t, voters), change...)
+	if voters == 1 {
+		check(t, m.Probe(t.Context(), true)) // it leads now
+	}
 	server := NewServer(m.Service, Options{Limits: Limits{
 		MaxRequestBytes: 2 << 20, MaxStreams: math.MaxUint32, KeepAliveMinTime: 5 * time.Second, KeepAliveInterval: 2 * time.Hour,
 		KeepAliveTimeout: 20 * time.Second,
