@@ -169,7 +169,6 @@ func (l *loop) publish() {
 	if leader != 0 && l.cfg.Metrics.LeaderChanged != nil {
 		l.cfg.Metrics.LeaderChanged()
 	}
-	poke(l.wake) // proposals and reads may have waited for this
 }
 
 // failed wraps the error of a part of the node.

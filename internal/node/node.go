@@ -103,7 +103,7 @@ type Node struct {
 	wg    sync.WaitGroup
 }
 
-// Status is the state of consensus as the loop last saw it, and how far the machine is.
+// Status is the state of consensus as the loop last saw it, and how far the machine is. First, Last and Peers may be a tick old.
 type Status struct {
 	raft.Status
 	Applied uint64

@@ -251,6 +251,13 @@ func restore(last *[8]atomic.Int64, values [8]int64) {
 // TestNothingIsAcknowledgedAfterAFailedSync lets one sync of the log fail: from then on no put may succeed, and the member stops with
 // the error.
 func TestNothingIsAcknowledgedAfterAFailedSync(t *testing.T) {
+	for range 30 {
+		failOneSync(t)
+	}
+}
+
+func failOneSync(t *testing.T) {
+	t.Helper()
 	d := newDisks(t)
 	var broken atomic.Bool
 	fs := vfs.Intercept(d.fs, func(op vfs.Op) error {
@@ -261,19 +268,68 @@ func TestNothingIsAcknowledgedAfterAFailedSync(t *testing.T) {
 	})
 	n := start(t, d, fs)
 	check(t, put(t.Context(), n, "a", "before"))
+	applied := n.Status().Applied
 	broken.Store(true)
-	if err := put(t.Context(), n, "a", "after"); !errors.Is(err, kverr.Stopped) {
-		t.Errorf("the put whose sync failed gives %v", err)
+	var calls sync.WaitGroup
+	for range 20 {
+		calls.Go(func() {
+			if err := put(t.Context(), n, "a", "after"); !errors.Is(err, kverr.Stopped) {
+				t.Errorf("a put whose sync failed gives %v", err)
+			}
+		})
 	}
 	<-n.Done()
 	broken.Store(false) // a disk that works again does not make up for it
-	if err := put(t.Context(), n, "a", "later"); err == nil {
-		t.Error("a put after the failed sync was acknowledged")
+	calls.Wait()
+	if err := put(t.Context(), n, "a", "later"); !errors.Is(err, kverr.Stopped) {
+		t.Errorf("a put after the failed sync gives %v", err)
 	}
 	var failed *wal.FailedError
 	if err := n.Stop(); !errors.As(err, &failed) || !errors.Is(err, syscall.EIO) {
 		t.Errorf("the member stops with %v, want the log's failure", err)
 	}
+	if now := n.Status().Applied; now != applied {
+		t.Errorf("applied to %d, but what was synced ends at %d", now, applied)
+	}
+}
+
+// witness looks, when it is told of a batch, at what others see of it at that moment.
+type witness struct {
+	node   atomic.Pointer[node.Node]
+	failed atomic.Pointer[string]
+	rev    atomic.Int64
+}
+
+func (w *witness) Applied(b *replica.Batch) {
+	w.rev.Store(b.View.Rev())
+	n := w.node.Load()
+	if n == nil || len(b.Events) == 0 {
+		return
+	}
+	v, err := n.View()
+	if err == nil {
+		defer v.Release()
+	}
+	if err != nil || v.Rev() != b.View.Rev() || n.Status().Applied != b.Index || n.Pending() != 1 {
+		w.failed.Store(new(fmt.Sprintf("batch up to %d: view %v, status %+v, %d wait", b.Index, err, n.Status(), n.Pending())))
+	}
+}
+
+// TestAnswersComeLast: first the view is published, then the observer is told, then the put is answered.
+func TestAnswersComeLast(t *testing.T) {
+	var w witness
+	n := options{node: func(c *node.Config) { c.Observer = &w }}.start(t, newDisks(t))
+	w.node.Store(n)
+	for i := range int64(100) {
+		check(t, put(t.Context(), n, "a", "1"))
+		if w.rev.Load() != i+2 {
+			t.Fatalf("put %d is answered, the observer is at revision %d", i, w.rev.Load())
+		}
+	}
+	if what := w.failed.Load(); what != nil {
+		t.Error(*what)
+	}
+	check(t, n.Stop())
 }
 
 // TestLogIsReleased checks that old segments go once the file holds their entries, and that the rest is enough for a restart.

@@ -7,6 +7,9 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 func TestMailbox(t *testing.T) {
@@ -110,5 +113,24 @@ func TestWaiters(t *testing.T) {
 	w.refuse(4, kverr.Stopped)
 	if len(large.done) != 1 || !errors.Is(large.err, kverr.Stopped) || w.mu.bytes != 0 {
 		t.Errorf("refused with %v, %d bytes wait", large.err, w.mu.bytes)
+	}
+}
+
+func TestTickForgetsWhatNobodyWaitsFor(t *testing.T) {
+	core, err := raft.New(raft.Config{
+		ID: 1, ElectionTicks: 10, HeartbeatTicks: 1, MaxMessageBytes: 1, MaxInflightMessages: 1, Jitter: func(int) int { return 0 },
+	}, raft.Boot{Snapshot: wire.SnapshotMeta{ConfState: wire.ConfState{Voters: []uint64{1, 2}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &loop{Node: &Node{waiters: newWaiters(bound{requests: 5})}, core: replica.NewConsensus(core, replica.ConsensusOptions{}, 0, 0)}
+	l.proposals = []proposal{{id: 1}, {id: 2}, {id: 3}}
+	for i := range l.proposals {
+		l.waiters.add(&l.proposals[i])
+	}
+	l.waiters.abandon(2)
+	l.tick()
+	if len(l.proposals) != 2 || l.proposals[1].id != 3 {
+		t.Errorf("without a leader %v are kept", l.proposals)
 	}
 }
