@@ -6,10 +6,12 @@ import (
 	"io"
 	"unicode/utf8"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/service"
 )
 
@@ -19,14 +21,17 @@ const (
 	metaAPIVersion = "client-api-version"
 )
 
-// guard is what every call passes before its handler: the client's API version is counted, and a call that asks for a leader is refused
-// without one.
+// guard is what every call passes before its handler: a learner answers few of them, the client's API version is counted, and a call that
+// asks for a leader is refused without one.
 type guard struct {
 	svc     *service.Service
 	observe func(kind, clientVersion string)
 }
 
-func (g *guard) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if g.svc.IsLearner() && !learnerAnswers(info.FullMethod, req) {
+		return nil, toStatus(kverr.NotSupportedForLearner)
+	}
 	needsLeader, err := g.admit(ctx, "unary")
 	if err != nil {
 		return nil, toStatus(err)
@@ -37,7 +42,10 @@ func (g *guard) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, han
 	return handler(ctx, req)
 }
 
-func (g *guard) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if g.svc.IsLearner() && !learnerAnswers(info.FullMethod, nil) {
+		return toStatus(kverr.NotSupportedForLearner)
+	}
 	needsLeader, err := g.admit(stream.Context(), "stream")
 	if err != nil {
 		return toStatus(err)
@@ -55,6 +63,19 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerIn
 		return toStatus(kverr.NoLeader)
 	}
 	return err
+}
+
+// learnerAnswers reports whether a member without a vote answers a call: what it is asked of itself, and reads that may be stale.
+func learnerAnswers(method string, req any) bool {
+	switch method {
+	case pb.Maintenance_Status_FullMethodName, pb.Maintenance_Snapshot_FullMethodName:
+		return true
+	case pb.KV_Range_FullMethodName:
+		var r request.Range
+		f, ok := req.(*frame)
+		return ok && r.Unmarshal(f.bytes) == nil && r.Serializable
+	}
+	return false
 }
 
 // admit checks the metadata and reports whether the call asks for a leader.

@@ -40,12 +40,18 @@ type edge struct {
 }
 
 // startEdge runs a member alone in its cluster, or one of several that never lead, on new disks.
-func startEdge(t testing.TB, voters int, change ...func(*servicetest.Options)) *edge {
+func startEdge(t testing.TB, voters int) *edge {
 	t.Helper()
-	m := servicetest.Start(t, servicetest.NewDisks(t, voters), change...)
+	m := servicetest.Start(t, servicetest.NewDisks(t, voters))
 	if voters == 1 {
 		check(t, m.Probe(t.Context(), true)) // it leads now
 	}
+	return serve(t, m)
+}
+
+// serve puts a gRPC server before a member.
+func serve(t testing.TB, m *servicetest.Member) *edge {
+	t.Helper()
 	server := NewServer(m.Service, Options{Limits: Limits{
 		MaxRequestBytes: 2 << 20, MaxStreams: math.MaxUint32, KeepAliveMinTime: 5 * time.Second, KeepAliveInterval: 2 * time.Hour,
 		KeepAliveTimeout: 20 * time.Second,
@@ -322,6 +328,44 @@ func TestHasLeader(t *testing.T) {
 	wantStatus(t, "Watch", err, codes.Unavailable, text)
 }
 
+func TestLearner(t *testing.T) {
+	e := serve(t, servicetest.Start(t, servicetest.NewLearnerDisks(t)))
+	check(t, e.Node.WaitApplied(t.Context(), 2))
+	ctx, key := t.Context(), []byte("k")
+	st, err := e.maint.Status(ctx, &pb.StatusRequest{})
+	if err != nil || !st.IsLearner {
+		t.Errorf("status is %v, %v", st, err)
+	}
+	_, err = e.kv.Range(ctx, &pb.RangeRequest{Key: key, Serializable: true})
+	check(t, err)
+	snapshot, err := e.maint.Snapshot(ctx, &pb.SnapshotRequest{})
+	check(t, err)
+	_, err = snapshot.Recv()
+	check(t, err)
+	refused := func(what string, err error) {
+		t.Helper()
+		wantStatus(t, what, err, codes.FailedPrecondition, "etcdserver: rpc not supported for learner")
+	}
+	_, err = e.kv.Range(withLeader(ctx), &pb.RangeRequest{Key: key})
+	refused("Range", err)
+	_, err = e.kv.Put(ctx, &pb.PutRequest{Key: key})
+	refused("Put", err)
+	_, err = e.cluster.MemberList(ctx, &pb.MemberListRequest{})
+	refused("MemberList", err)
+	_, err = e.maint.HashKV(ctx, &pb.HashKVRequest{})
+	refused("HashKV", err)
+	_, err = healthpb.NewHealthClient(e.conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	refused("health", err)
+	stream, err := e.kv.RangeStream(ctx, &pb.RangeRequest{Key: key, Serializable: true})
+	check(t, err)
+	_, err = stream.Recv()
+	refused("RangeStream", err)
+	w, err := e.watch.Watch(ctx)
+	check(t, err)
+	_, err = w.Recv()
+	refused("Watch", err)
+}
+
 // TestStreamsAreCutWithoutALeader: streams that asked for a leader end when it is lost, whatever they wait for.
 func TestStreamsAreCutWithoutALeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -367,9 +411,9 @@ func TestAdmission(t *testing.T) {
 		{metadata.Pairs(metaAPIVersion, "\xff"), codes.InvalidArgument, "etcdserver: invalid client api version"},
 	} {
 		ctx := metadata.NewIncomingContext(t.Context(), c.md)
-		_, err := g.unary(ctx, nil, nil, func(context.Context, any) (any, error) { return nil, nil })
+		_, err := g.unary(ctx, nil, new(grpc.UnaryServerInfo), func(context.Context, any) (any, error) { return nil, nil })
 		wantStatus(t, "unary", err, c.code, c.text)
-		err = g.stream(nil, contextStream{ctx: ctx}, nil, func(any, grpc.ServerStream) error { return nil })
+		err = g.stream(nil, contextStream{ctx: ctx}, new(grpc.StreamServerInfo), func(any, grpc.ServerStream) error { return nil })
 		wantStatus(t, "stream", err, c.code, c.text)
 	}
 	if want := []string{"unary unknown", "stream unknown", "unary 3.6.1", "stream 3.6.1"}; len(seen) != 4 || seen[2] != want[2] || seen[1] != want[1] {

@@ -46,18 +46,33 @@ type Disks struct {
 // never leads.
 func NewDisks(t testing.TB, voters int) Disks {
 	t.Helper()
-	d := Disks{FS: vfs.NewMem(), DB: backend.NewMemoryDisk()}
 	var members []schema.Member
 	for i := range voters {
 		members = append(members, schema.Member{ID: MemberID + uint64(i), PeerURLs: []string{fmt.Sprintf("http://peer%d:2380", i+1)}})
 	}
+	return found(t, members)
+}
+
+// NewLearnerDisks returns the disks of a member without a vote in a cluster whose only voter does not exist.
+func NewLearnerDisks(t testing.TB) Disks {
+	t.Helper()
+	return found(t, []schema.Member{
+		{ID: MemberID + 1, PeerURLs: []string{"http://peer2:2380"}},
+		{ID: MemberID, PeerURLs: []string{"http://peer1:2380"}, IsLearner: true},
+	})
+}
+
+// found makes the disks of a member of a new cluster.
+func found(t testing.TB, members []schema.Member) Disks {
+	t.Helper()
+	d := Disks{FS: vfs.NewMem(), DB: backend.NewMemoryDisk()}
 	var entries []wire.Entry
 	for i, cc := range membership.BootstrapChanges(members) {
 		entries = append(entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i) + 1, Data: cc.Append(nil)})
 	}
 	log, err := wal.Create(walConfig(d.FS), wal.Metadata{NodeID: MemberID, ClusterID: ClusterID})
 	check(t, err)
-	check(t, log.Write(wal.Batch{Entries: entries, HardState: wire.HardState{Term: 1, Commit: uint64(voters)}, Sync: true}))
+	check(t, log.Write(wal.Batch{Entries: entries, HardState: wire.HardState{Term: 1, Commit: uint64(len(members))}, Sync: true}))
 	check(t, log.Close())
 	return d
 }
