@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the simulation of this seed only")
-	runsFlag = flag.Int("runs", 60, "how many simulations to run")
+	runsFlag = flag.Int("runs", 30, "how many simulations to run")
 )
 
 const steps = 5000
