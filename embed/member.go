@@ -54,6 +54,9 @@ func Start(cfg *Config, logger *slog.Logger) (*Member, error) {
 	}
 	logger.Info("starting", "name", own.Name, "version", version.Version, "data-dir", own.DataDir, "listen-client-urls", own.ListenClientURLs.String(),
 		"advertise-client-urls", own.AdvertiseClientURLs.String(), "initial-cluster", own.InitialCluster)
+	if own.UnsafeNoFsync {
+		logger.Warn("files are never synced: a crash of the machine loses data", "flag", "unsafe-no-fsync")
+	}
 	listeners, err := listen(own.ListenClientURLs)
 	if err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ type adder func(group, name string, v flag.Value, usage string)
 func (c *Config) memberOptions(add adder) {
 	const g = "Member"
 	add(g, "name", text(&c.Name), "human-readable name of this member")
-	add(g, "data-dir", text(&c.DataDir), "path of the data directory (\"<name>.etcd\" if empty)")
+	add(g, "data-dir", text(&c.DataDir), "path of the data directory (if empty: the name followed by .etcd)")
 	add(g, "wal-dir", text(&c.WALDir), "path of a dedicated directory for the write-ahead log")
 	add(g, "listen-peer-urls", &c.ListenPeerURLs, "URLs to listen on for other members; this version has none and does not listen")
 	add(g, "listen-client-urls", &c.ListenClientURLs, "URLs to listen on for clients, gRPC and HTTP")
