@@ -176,10 +176,8 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger
 	if err := checkAlone(d.meta.NodeID, m.ConfState(), rec.Entries); err != nil {
 		return fmt.Errorf("%s: %w", cfg.DataDir, err)
 	}
-	state := rec.HardState
-	state.Commit = max(state.Commit, applied.Index) // a commit index alone is not synced
 	core, err := raft.New(coreConfig(cfg, d.meta.NodeID), raft.Boot{
-		HardState: state, Entries: rec.Entries, Applied: applied.Index,
+		HardState: rec.HardState, Entries: rec.Entries, Applied: applied.Index,
 		Snapshot: wire.SnapshotMeta{Index: rec.Mark.Index, Term: rec.Mark.Term, ConfState: m.ConfState()},
 	})
 	if err != nil {

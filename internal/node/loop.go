@@ -141,6 +141,9 @@ func (l *loop) emit(out replica.Output) {
 	}
 	l.rounds.finish(out.Answer, nil)
 	l.rounds.lose(out.Refuse)
+	if l.rounds.current == 0 && len(l.rounds.waiting) > 0 && len(out.Answer)+len(out.Refuse) > 0 {
+		poke(l.wake) // the reads that came during the round may begin the next one
+	}
 }
 
 // dataBytes is the size of what entries carry.

@@ -109,7 +109,7 @@ func house() []room {
 
 		{
 			path: "internal/service", floor: meaning,
-			imports: []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/watch"},
+			imports: []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/watch", "raft/wire"},
 		},
 
 		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modProtobuf}},
@@ -139,6 +139,11 @@ func house() []room {
 		},
 		{path: "internal/config", floor: assembly},
 
+		{
+			// For tests only, here because the tests of the service and of the edges share it.
+			path: "internal/service/servicetest", floor: beside,
+			imports: []string{"internal/backend", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+		},
 		{path: "test/behaviour", floor: beside},
 		{path: "test/policy", floor: beside},
 	}

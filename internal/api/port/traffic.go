@@ -32,8 +32,8 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write counts before it writes: whoever has an answer finds it counted.
 func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.to.sent(n)
-	return n, err
+	c.to.sent(len(p))
+	return c.Conn.Write(p)
 }
