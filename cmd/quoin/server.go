@@ -5,10 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
+
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/quoin-kv/quoin/embed"
 	"github.com/quoin-kv/quoin/internal/config"
@@ -55,6 +58,9 @@ func serveWith(ctx context.Context, cfg *config.Config, warnings []config.Warnin
 		}
 	}()
 	logger := config.NewLogger(out, cfg)
+	// What the gRPC library and the gateway have to say is about bad requests and broken connections; it goes where everything else goes.
+	wire := slog.NewLogLogger(logger.Handler(), slog.LevelDebug).Writer()
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, wire))
 	for _, w := range warnings {
 		logger.Warn(w.Text, "environment-variable", w.Variable)
 	}

@@ -129,7 +129,7 @@ func house() []room {
 			path: "cmd/quoin", floor: assembly,
 			imports:  []string{"internal/ctl"},
 			sideways: []string{"embed", "internal/config"},
-			outside:  []string{modCobra, modEtcdAPI},
+			outside:  []string{modCobra, modEtcdAPI, modGRPC},
 		},
 		{
 			path: "embed", floor: assembly,
