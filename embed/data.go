@@ -39,7 +39,6 @@ type data struct {
 	log       *wal.Log
 	applier   *replica.Applier
 	consensus *replica.Consensus
-	durable   uint64 // last index in the log
 }
 
 // openData opens the data directory, or makes one for a new member.
@@ -163,9 +162,9 @@ func founders(cfg *config.Config) (members []schema.Member, self schema.Member, 
 func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger) error {
 	start := time.Now()
 	applied := d.backend.Flushed()
-	d.durable = rec.Mark.Index + uint64(len(rec.Entries))
-	if applied.Index < rec.Mark.Index || applied.Index > d.durable {
-		return fmt.Errorf("%s has applied the log up to %d, but the log in %s goes from %d to %d", d.dir.Plan().Paths.DB, applied.Index, d.dir.Plan().Paths.WAL, rec.Mark.Index, d.durable)
+	durable := rec.Mark.Index + uint64(len(rec.Entries))
+	if applied.Index < rec.Mark.Index || applied.Index > durable {
+		return fmt.Errorf("%s has applied the log up to %d, but the log in %s goes from %d to %d", d.dir.Plan().Paths.DB, applied.Index, d.dir.Plan().Paths.WAL, rec.Mark.Index, durable)
 	}
 	m, err := machine.Restore(machine.Config{
 		ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID, MinLeaseTTL: minLeaseTTL(cfg), MaxLearners: cfg.MaxLearners,
@@ -185,7 +184,7 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger
 	}
 	d.applier = replica.NewApplier(m, d.backend, applied)
 	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup}, applied.Index, rec.Mark.Index)
-	logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", d.durable, "took", time.Since(start))
+	logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
 	return nil
 }
 

@@ -62,7 +62,7 @@ func serviceConfig(cfg *config.Config, d *data, m *ops.Metrics, logger *slog.Log
 
 func nodeConfig(cfg *config.Config, d *data, svc *service.Service, m *ops.Metrics, logger *slog.Logger) node.Config {
 	return node.Config{
-		Logger: logger, Consensus: d.consensus, Applier: d.applier, Log: d.log, Backend: d.backend, Durable: d.durable,
+		Logger: logger, Consensus: d.consensus, Applier: d.applier, Log: d.log, Backend: d.backend,
 		Tick: millis(cfg.HeartbeatMs), FlushInterval: cfg.BatchInterval,
 		CompactionBatch: cfg.CompactionBatchLimit, CompactionPause: cfg.CompactionSleep, SlowApply: cfg.WarningApply,
 		KeepSegments: int(cfg.MaxWALs), MaxPending: maxPending, MaxBacklog: maxBacklog,

@@ -43,7 +43,6 @@ type Config struct {
 	MaxPending      int           // proposals that may wait at once; more are refused
 	MaxPendingBytes int64         // their data, and likewise that of committed entries not yet applied; 0 is 256 MiB
 	MaxBacklog      uint64        // committed entries not yet applied above which proposals are refused
-	Durable         uint64        // index of the last entry that Log holds
 
 	Observer Observer
 	Metrics  Metrics
@@ -130,7 +129,7 @@ func Start(cfg Config) *Node {
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.close = sync.OnceValue(n.shutDown)
-	n.durable.Store(cfg.Durable)
+	n.durable.Store(cfg.Consensus.Durable())
 	n.applied.Store(cfg.Applier.Applied().Index)
 	n.view.Store(cfg.Applier.View())
 	status := cfg.Consensus.Status()

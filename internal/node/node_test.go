@@ -137,7 +137,7 @@ func (o options) open(t testing.TB, d disks, bc backend.Config, rc raft.Config, 
 	check(t, err)
 	nc.Consensus = replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: 100, CatchupEntries: 50}, applied.Index, rec.Mark.Index)
 	nc.Applier = replica.NewApplier(m, b, applied)
-	nc.Log, nc.Backend, nc.Durable = log, b, rec.Mark.Index+uint64(len(rec.Entries))
+	nc.Log, nc.Backend = log, b
 }
 
 var ids atomic.Uint64 // of proposals, unique over all tests

@@ -156,8 +156,7 @@ func openLog(t testing.TB, o *Options, m *machine.Machine, applied schema.Applie
 	t.Helper()
 	log, rec, err := wal.Open(walConfig(o.FS))
 	check(t, err)
-	o.Node.Log, o.Node.Durable = log, rec.Mark.Index+uint64(len(rec.Entries))
-	rec.HardState.Commit = max(rec.HardState.Commit, applied.Index)
+	o.Node.Log = log
 	core, err := raft.New(raft.Config{
 		ID: MemberID, ElectionTicks: ElectionTicks, HeartbeatTicks: 1, PreVote: true, CheckQuorum: true,
 		MaxMessageBytes: 1 << 20, MaxInflightMessages: 16, Jitter: func(int) int { return 0 },
