@@ -48,6 +48,7 @@ func run(ctx context.Context, args []string) int {
 		Args:  cobra.NoArgs,
 		Run:   func(*cobra.Command, []string) { printVersion() },
 	})
+	root.AddCommand(devCommand())
 	root.AddCommand(ctl.Commands()...)
 	root.SetArgs(args[1:])
 	if err := root.ExecuteContext(ctx); err != nil {

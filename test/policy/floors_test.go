@@ -83,6 +83,7 @@ func house() []room {
 
 		{path: "internal/backend", floor: disk, imports: []string{"internal/schema"}, outside: []string{modBbolt}},
 		{path: "internal/datadir", floor: disk, sideways: []string{"internal/vfs", "internal/wal"}},
+		{path: "internal/faultpoint", floor: disk},
 		{path: "internal/vfs", floor: disk, outside: []string{modSys}},
 		{
 			path: "internal/wal", floor: disk,
