@@ -19,6 +19,9 @@ type event struct {
 	flushed   *schema.Applied
 	conf      wire.ConfState // as of flushed
 	campaign  bool
+
+	unreachable uint64 // member that a message did not reach
+	transfer    uint64 // member that is to lead
 }
 
 // loop owns consensus: it takes in whatever has come, asks for the output, and hands it out. It never waits for a disk.
@@ -79,6 +82,10 @@ func (l *loop) takeEvents() {
 			l.core.Flushed(*e.flushed, e.conf)
 		case e.campaign:
 			l.core.Campaign()
+		case e.unreachable != 0:
+			l.core.ReportUnreachable(e.unreachable)
+		case e.transfer != 0:
+			l.core.TransferLeader(e.transfer)
 		}
 	}
 	l.events.done(events)

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,16 @@ type Config struct {
 	Applier   *replica.Applier
 	Log       *wal.Log
 	Backend   *backend.Backend
-	Send      func([]wire.Message) // to other members; must not block
+	Send      func([]wire.Message) // to other members; must not block; gets no MsgSnap
+
+	// SendSnapshot sends a complete MsgSnap, whose database file body writes. It may block. nil: snapshots are never sent.
+	SendSnapshot func(ctx context.Context, m wire.Message, body func(io.Writer) error) error
+	// Adopt puts the received database file of an index in the place of the present one. nil: snapshots are refused.
+	Adopt func(index uint64) error
+	// Restore builds the machine on the database file that was adopted.
+	Restore func(*backend.Backend) (*machine.Machine, error)
+	// SnapshotData is the data of a MsgSnap: the membership as other members want it there. nil: none.
+	SnapshotData func(*machine.Machine) []byte
 
 	Tick            time.Duration // one tick of the core
 	FlushInterval   time.Duration // longest time that applied data stays out of the database file
@@ -215,6 +225,12 @@ func (n *Node) Step(m wire.Message) { n.messages.put(m) }
 
 // Campaign starts an election at once.
 func (n *Node) Campaign() { n.events.put(event{campaign: true}) }
+
+// Unreachable tells that a message to a member was dropped or could not be sent.
+func (n *Node) Unreachable(id uint64) { n.events.put(event{unreachable: id}) }
+
+// TransferLeader asks the leader to hand over to a voter. Whether it has, Status tells; a request that makes no sense is ignored.
+func (n *Node) TransferLeader(to uint64) { n.events.put(event{transfer: to}) }
 
 // Inspect runs fn while the machine stands still between two batches. fn must be short: the applier waits for it.
 func (n *Node) Inspect(fn func(*machine.Machine)) {

@@ -44,6 +44,9 @@ type Batch struct {
 	ConfChanges []wire.ConfChange // to be handed to Consensus.Applied; a refused one has node id 0
 	NewTerm     uint64            // term of a leader whose first entry is in here, 0 if none
 	Compaction  bool              // a compaction has begun
+
+	// Installed is not nil if the state was replaced as a whole by a snapshot; View, Index and Term are its, the rest is empty.
+	Installed *machine.Machine
 }
 
 // Applied is how far the machine is.

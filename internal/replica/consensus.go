@@ -54,6 +54,7 @@ func (f *flush) alone() bool { return len(f.state.Voters) == 1 && len(f.state.Le
 type ConsensusOptions struct {
 	MarkEvery      uint64 // applied entries between two marks in the log
 	CatchupEntries uint64 // applied entries that stay in memory for slow followers
+	CatchupBytes   uint64 // their data, and that of entries kept for a member that is being sent a snapshot; 0 is 512 MiB
 }
 
 // NewConsensus wraps a core whose machine has applied everything up to applied, of which marked is the last mark in the log.
@@ -115,6 +116,12 @@ func (c *Consensus) Indexed(id uint64) bool {
 
 // Campaign starts an election without waiting for the timeout.
 func (c *Consensus) Campaign() { c.core.Campaign() }
+
+// TransferLeader asks the leader to hand over to the voter with id to.
+func (c *Consensus) TransferLeader(to uint64) { c.core.TransferLeader(to) }
+
+// ReportUnreachable tells that a message to a member was lost.
+func (c *Consensus) ReportUnreachable(id uint64) { c.core.ReportUnreachable(id) }
 
 // Lead is the leader of the term, 0 if none is known.
 func (c *Consensus) Lead() uint64 { return c.core.Lead() }
