@@ -16,11 +16,14 @@ import (
 // cluster is the membership as last applied, published so that looking at it never waits for the applier. It is immutable.
 type cluster struct {
 	members          []schema.Member // by id
+	removed          []uint64        // ids that members had, ascending
 	version, storage string          // empty until the cluster has agreed
 }
 
 func readCluster(m *machine.Machine) *cluster {
-	return &cluster{members: m.Members().Members(), version: m.Members().Version(), storage: m.StorageVersion()}
+	return &cluster{
+		members: m.Members().Members(), removed: m.Members().Removed(), version: m.Members().Version(), storage: m.StorageVersion(),
+	}
 }
 
 // changesCluster reports whether applying b may have changed what cluster holds.
@@ -37,6 +40,18 @@ func (c *cluster) self(id uint64) (schema.Member, bool) {
 		return schema.Member{}, false
 	}
 	return c.members[i], true
+}
+
+// tellMembers tells whoever keeps the connections who the members are now.
+func (s *Service) tellMembers() {
+	c := s.cluster.Load()
+	if s.cfg.MembersChanged != nil {
+		s.cfg.MembersChanged(c.members, c.removed)
+	}
+	if _, gone := slices.BinarySearch(c.removed, s.cfg.MemberID); gone && !s.left && s.cfg.SelfRemoved != nil {
+		s.left = true
+		s.cfg.SelfRemoved()
+	}
 }
 
 // Members lists the members by id. The list is shared and must not be changed.
@@ -75,9 +90,7 @@ func (s *Service) runAnnounce() {
 		if s.announced() {
 			return
 		}
-		select {
-		case <-time.After(announcePause):
-		case <-s.ctx.Done():
+		if s.clock.Wait(s.ctx, nil, announcePause) != nil {
 			return
 		}
 	}
@@ -101,7 +114,7 @@ func (s *Service) nextVersion() (next membership.Version, due bool) {
 	if err != nil {
 		return own, false
 	}
-	s.node.Inspect(func(m *machine.Machine) { next, due = m.Members().NextVersion([]*membership.Version{&own}) })
+	s.member.Inspect(func(m *machine.Machine) { next, due = m.Members().NextVersion([]*membership.Version{&own}) })
 	return next, due
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Range answers a RangeRequest.
 func (s *Service) Range(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.Range
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func (s *Service) Range(ctx context.Context, raw []byte) (reply []byte, err erro
 	q := s.pages.query(machine.Query(&r), view)
 	result, err := machine.Range(view, q)
 	if s.cfg.Metrics.Range != nil {
-		s.cfg.Metrics.Range(time.Since(start), err)
+		s.cfg.Metrics.Range(s.since(start), err)
 	}
 	if err != nil {
 		return nil, err
@@ -44,23 +44,26 @@ func (s *Service) read(ctx context.Context, linearizable bool) (*mvcc.View, erro
 			return nil, err
 		}
 	}
-	return s.node.View()
+	return s.member.View()
 }
 
 func (s *Service) headerAt(revision int64) request.ResponseHeader {
-	return request.ResponseHeader{ClusterID: s.cfg.ClusterID, MemberID: s.cfg.MemberID, Revision: revision, RaftTerm: s.node.Status().Term}
+	return request.ResponseHeader{ClusterID: s.cfg.ClusterID, MemberID: s.cfg.MemberID, Revision: revision, RaftTerm: s.member.Status().Term}
 }
+
+// since is the time that has passed.
+func (s *Service) since(start time.Time) time.Duration { return s.clock.Now().Sub(start) }
 
 // observe counts a request.
 func (s *Service) observe(kind string, start time.Time, err error) {
 	if s.cfg.Metrics.Request != nil {
-		s.cfg.Metrics.Request(kind, time.Since(start), err)
+		s.cfg.Metrics.Request(kind, s.since(start), err)
 	}
 }
 
 // Put answers a PutRequest.
 func (s *Service) Put(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.Put
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (s *Service) Put(ctx context.Context, raw []byte) (reply []byte, err error)
 
 // DeleteRange answers a DeleteRangeRequest.
 func (s *Service) DeleteRange(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.DeleteRange
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -91,7 +94,7 @@ func (s *Service) DeleteRange(ctx context.Context, raw []byte) (reply []byte, er
 
 // Txn answers a TxnRequest. One that only reads is not replicated.
 func (s *Service) Txn(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.Txn
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (s *Service) readTxn(ctx context.Context, r *request.Txn) ([]byte, error) {
 
 // Compact answers a CompactionRequest. A physical one waits until this member has removed the data from its file.
 func (s *Service) Compact(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.Compaction
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -137,10 +140,10 @@ func (s *Service) Compact(ctx context.Context, raw []byte) (reply []byte, err er
 	if err != nil || !r.Physical {
 		return reply, err
 	}
-	if err := s.node.WaitCompacted(ctx); err != nil {
+	if err := s.member.WaitCompacted(ctx); err != nil {
 		return nil, err
 	}
-	return reply, s.node.Flush(ctx)
+	return reply, s.member.Flush(ctx)
 }
 
 // Probe does a one-key read, for health checks.
@@ -162,7 +165,7 @@ type KeySpace struct {
 
 // KeySpace describes the published view; it is empty once the member has stopped.
 func (s *Service) KeySpace() KeySpace {
-	view, err := s.node.View()
+	view, err := s.member.View()
 	if err != nil {
 		return KeySpace{}
 	}

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 )
@@ -39,27 +38,18 @@ func (l *leaderless) announce() {
 func (s *Service) WithLeader(parent context.Context) (ctx context.Context, cancel func()) {
 	ctx, end := context.WithCancelCause(parent)
 	lost := s.leaderless.channel()
-	go func() {
-		select {
-		case <-lost:
+	s.clock.Go(func() {
+		if s.clock.Wait(ctx, lost, -1) == nil {
 			end(kverr.NoLeader)
-		case <-ctx.Done():
 		}
-	}()
+	})
 	return ctx, func() { end(nil) }
 }
 
 // runLeaderWatch notices when there has been no leader for too long.
 func (s *Service) runLeaderWatch() {
-	ticker := time.NewTicker(s.cfg.ElectionTimeout)
-	defer ticker.Stop()
 	without := 0
-	for {
-		select {
-		case <-ticker.C:
-		case <-s.ctx.Done():
-			return
-		}
+	for s.clock.Wait(s.ctx, nil, s.cfg.ElectionTimeout) == nil {
 		if without++; s.HasLeader() {
 			without = 0
 		}

@@ -3,8 +3,8 @@ package service
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -19,13 +19,25 @@ type leases struct {
 		sync.Mutex
 		deadlines *lease.Deadlines
 		term      uint64                  // in which the deadlines were promoted; they count in no other
-		gone      map[int64]chan struct{} // closed when the lease is revoked
+		gone      map[int64]chan struct{} // closed when the lease is revoked, or by close
+		closed    bool                    // nobody waits for a lease to be gone any more
 	}
 }
 
 func (l *leases) init() {
 	l.mu.deadlines = lease.NewDeadlines()
 	l.mu.gone = map[int64]chan struct{}{}
+}
+
+// close wakes who waits for leases to be gone.
+func (l *leases) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.closed = true
+	for _, gone := range l.mu.gone {
+		close(gone)
+	}
+	clear(l.mu.gone)
 }
 
 // Timing of the end of leases.
@@ -38,7 +50,7 @@ const (
 
 // LeaseGrant answers a LeaseGrantRequest. An id of 0 is replaced by one that no lease has.
 func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.LeaseGrant
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -51,7 +63,7 @@ func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err
 		return s.propose(ctx, request.FieldLeaseGrant, raw)
 	}
 	for range maxChosenLeases {
-		r.ID = 1 + rand.Int64N(1<<63-1)
+		r.ID = 1 + s.cfg.Random(1<<63-1)
 		reply, err = s.propose(ctx, request.FieldLeaseGrant, r.Append(nil))
 		if !errors.Is(err, kverr.LeaseExist) {
 			break
@@ -62,7 +74,7 @@ func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err
 
 // LeaseRevoke answers a LeaseRevokeRequest.
 func (s *Service) LeaseRevoke(ctx context.Context, raw []byte) (reply []byte, err error) {
-	start := time.Now()
+	start := s.clock.Now()
 	var r request.LeaseRevoke
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
@@ -77,7 +89,7 @@ func (s *Service) LeaseKeepAlive(ctx context.Context, raw []byte) ([]byte, error
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
 	header := s.Header()
 	ttl, err := s.renew(ctx, r.ID)
@@ -93,20 +105,18 @@ func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 		if err := s.primary(ctx); err != nil {
 			return 0, err
 		}
-		ttl, gone := s.tryRenew(id)
+		ttl, gone, err := s.tryRenew(id)
+		if err != nil {
+			return 0, err
+		}
 		if gone == nil {
 			if ttl > 0 {
 				s.observeLease(LeaseRenewed, ttl)
 			}
 			return ttl, nil
 		}
-		select {
-		case <-gone:
-			return 0, nil
-		case <-time.After(expiryInterval): // leadership may have moved, which gives the lease new time
-		case <-s.ctx.Done():
-			return 0, kverr.Stopped
-		case <-ctx.Done():
+		// Leadership may move meanwhile, which gives the lease new time.
+		if s.clock.Wait(ctx, gone, expiryInterval) != nil {
 			return 0, timeoutError(ctx)
 		}
 	}
@@ -121,19 +131,23 @@ func timeoutError(ctx context.Context) error {
 }
 
 // tryRenew renews a lease. If its time is over it returns a channel that is closed once it is gone; a lease that is gone has a TTL of 0.
-func (s *Service) tryRenew(id int64) (ttl int64, gone <-chan struct{}) {
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
-	ttl, ok := s.leases.mu.deadlines.Renew(id, s.now())
-	if ok || !s.leases.mu.deadlines.Has(id) {
-		return ttl, nil
+func (s *Service) tryRenew(id int64) (ttl int64, gone <-chan struct{}, err error) {
+	l := &s.leases
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.closed {
+		return 0, nil, kverr.Stopped
 	}
-	c, ok := s.leases.mu.gone[id]
+	ttl, ok := l.mu.deadlines.Renew(id, s.now())
+	if ok || !l.mu.deadlines.Has(id) {
+		return ttl, nil, nil
+	}
+	c, ok := l.mu.gone[id]
 	if !ok {
 		c = make(chan struct{})
-		s.leases.mu.gone[id] = c
+		l.mu.gone[id] = c
 	}
-	return 0, c
+	return 0, c, nil
 }
 
 // primary waits until this member may answer for leases: it leads and has applied what its predecessors committed.
@@ -141,7 +155,7 @@ func (s *Service) primary(ctx context.Context) error {
 	if s.isPrimary() {
 		return nil
 	}
-	switch err := s.node.ReadIndex(ctx); {
+	switch err := s.member.ReadIndex(ctx); {
 	case errors.Is(err, kverr.Timeout), err == nil && !s.isPrimary():
 		return kverr.NoLeader
 	default:
@@ -157,7 +171,7 @@ func (s *Service) isPrimary() bool {
 
 // countsDeadlines reports whether this member leads in the term for which it knows the deadlines; the caller holds the lock.
 func (s *Service) countsDeadlines() bool {
-	st := s.node.Status()
+	st := s.member.Status()
 	return s.leases.mu.deadlines.Leading() && st.Lead == s.cfg.MemberID && st.Term == s.leases.mu.term
 }
 
@@ -167,7 +181,7 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
 	if err := s.primary(ctx); err != nil {
 		return nil, err
@@ -180,7 +194,7 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 	if ok {
 		result.TTL, result.GrantedTTL = int64(left/time.Second), granted
 		if r.Keys {
-			s.node.Inspect(func(m *machine.Machine) { result.Keys = m.Leases().Keys(r.ID) })
+			s.member.Inspect(func(m *machine.Machine) { result.Keys = m.Leases().Keys(r.ID) })
 		}
 	}
 	return request.AppendLeaseTimeToLiveResponse(nil, s.Header(), &result), nil
@@ -256,7 +270,7 @@ func (s *Service) observeLease(change LeaseChange, ttl int64) {
 
 // termBegan gives every lease new time when this member begins to lead: the former leader may have renewed it without telling.
 func (s *Service) termBegan(term uint64) {
-	if st := s.node.Status(); st.Lead != s.cfg.MemberID || st.Term != term {
+	if st := s.member.Status(); st.Lead != s.cfg.MemberID || st.Term != term {
 		return
 	}
 	s.leases.mu.Lock()
@@ -267,16 +281,8 @@ func (s *Service) termBegan(term uint64) {
 
 // runLeases proposes the end of leases whose time is over, many at a time.
 func (s *Service) runLeases() {
-	ticker := time.NewTicker(expiryInterval)
-	defer ticker.Stop()
-	ends := expiry{svc: s, free: make(chan struct{}, expiryInFlight)}
-	defer ends.wg.Wait()
-	for {
-		select {
-		case <-ticker.C:
-		case <-s.ctx.Done():
-			return
-		}
+	ends := expiry{svc: s, ended: make(chan struct{}, 1)}
+	for s.clock.Wait(s.ctx, nil, expiryInterval) == nil {
 		if s.leasesDue() && s.readIndex(s.ctx) == nil { // which proves that this member leads
 			ends.proposeAll()
 		}
@@ -309,26 +315,36 @@ func (s *Service) expired() []int64 {
 
 // expiry is the revocations under way.
 type expiry struct {
-	svc  *Service
-	free chan struct{} // one element per revocation
-	wg   sync.WaitGroup
+	svc      *Service
+	underWay atomic.Int64
+	ended    chan struct{} // capacity 1: one has ended
 }
 
 // proposeAll proposes the end of all leases whose time is over. It does not wait for the last ones.
 func (e *expiry) proposeAll() {
 	for ids := e.svc.expired(); len(ids) > 0; ids = e.svc.expired() {
 		for _, id := range ids {
-			select {
-			case e.free <- struct{}{}:
-			case <-e.svc.ctx.Done():
+			if !e.begin() {
 				return
 			}
-			e.wg.Go(func() {
+			e.svc.tasks.run(func() {
 				e.svc.expire(id)
-				<-e.free
+				e.underWay.Add(-1)
+				poke(e.ended)
 			})
 		}
 	}
+}
+
+// begin waits until one more may be under way; it reports false once the service is closed.
+func (e *expiry) begin() bool {
+	for e.underWay.Load() >= expiryInFlight {
+		if e.svc.clock.Wait(e.svc.ctx, e.ended, -1) != nil {
+			return false
+		}
+	}
+	e.underWay.Add(1)
+	return true
 }
 
 // expire proposes the end of one lease. If that fails the lease is found expired again later.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
@@ -30,7 +29,7 @@ type Status struct {
 
 // Status reports the state without asking anybody.
 func (s *Service) Status() Status {
-	st, sizes := s.node.Status(), s.backend.Sizes()
+	st, sizes := s.member.Status(), s.backend.Sizes()
 	out := Status{
 		Version: s.cfg.Version, StorageVersion: s.storageVersion(),
 		DBSize: sizes.FileBytes, DBSizeInUse: sizes.InUseBytes, DBSizeQuota: s.cfg.QuotaBytes,
@@ -47,10 +46,10 @@ func (s *Service) Status() Status {
 }
 
 // HasLeader reports whether this member knows a leader.
-func (s *Service) HasLeader() bool { return s.node.Status().Lead != 0 }
+func (s *Service) HasLeader() bool { return s.member.Status().Lead != 0 }
 
 // IsLeader reports whether this member thinks it leads.
-func (s *Service) IsLeader() bool { return s.node.Status().Lead == s.cfg.MemberID }
+func (s *Service) IsLeader() bool { return s.member.Status().Lead == s.cfg.MemberID }
 
 // dbSize is what the quota is compared with: the file and what is on its way into it.
 func (s *Service) dbSize() int64 {
@@ -81,7 +80,7 @@ func (s *Service) Alarm(ctx context.Context, r request.Alarm) (reply []byte, err
 	if r.Action == request.AlarmGet {
 		return request.AppendAlarmResponse(nil, s.Header(), s.listAlarms(r.Kind)), nil
 	}
-	start := time.Now()
+	start := s.clock.Now()
 	defer func() { s.observe("Alarm", start, err) }()
 	return s.propose(ctx, request.FieldAlarm, r.Append(nil))
 }
@@ -101,21 +100,13 @@ func (s *Service) checkQuota(cost int64) error {
 	if s.cfg.QuotaBytes <= 0 || s.dbSize()+cost < s.cfg.QuotaBytes {
 		return nil
 	}
-	select {
-	case s.noSpace <- struct{}{}:
-	default: // it is being raised
-	}
+	poke(s.noSpace)
 	return kverr.NoSpace
 }
 
 // runNoSpace raises the alarm of this member when asked.
 func (s *Service) runNoSpace() {
-	for {
-		select {
-		case <-s.noSpace:
-		case <-s.ctx.Done():
-			return
-		}
+	for s.clock.Wait(s.ctx, s.noSpace, -1) == nil {
 		one := machine.Alarm{MemberID: s.cfg.MemberID, Kind: request.AlarmNoSpace}
 		if s.raised(one) {
 			continue
@@ -138,7 +129,7 @@ func (s *Service) raised(alarm machine.Alarm) bool {
 
 // HashKV hashes the key space as of a revision, 0 for the current one.
 func (s *Service) HashKV(_ context.Context, revision int64) (mvcc.Hash, error) {
-	view, err := s.node.View()
+	view, err := s.member.View()
 	if err != nil {
 		return mvcc.Hash{}, err
 	}
@@ -149,7 +140,7 @@ func (s *Service) HashKV(_ context.Context, revision int64) (mvcc.Hash, error) {
 // HashFile is the CRC-32C of the names, keys and values of all buckets of the database file, in name order, without what says how far the
 // file is. It depends on how the file came to be; equal histories need not give equal hashes.
 func (s *Service) HashFile(ctx context.Context) (uint32, error) {
-	if err := s.node.Flush(ctx); err != nil {
+	if err := s.member.Flush(ctx); err != nil {
 		return 0, err
 	}
 	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
@@ -183,19 +174,19 @@ func bucketsByName() []schema.Bucket {
 
 // Defragment rewrites the database file without its free pages. Nobody waits for it but the caller.
 func (s *Service) Defragment(ctx context.Context) error {
-	start := time.Now()
+	start := s.clock.Now()
 	before := s.backend.Sizes().FileBytes
 	if err := s.backend.Defragment(ctx, nil); err != nil {
 		return fmt.Errorf("defragmenting: %w", err)
 	}
-	s.cfg.Logger.Info("defragmented", "took", time.Since(start), "bytes_before", before, "bytes_after", s.backend.Sizes().FileBytes)
+	s.cfg.Logger.Info("defragmented", "took", s.since(start), "bytes_before", before, "bytes_after", s.backend.Sizes().FileBytes)
 	return nil
 }
 
 // Snapshot writes the database file, with everything applied so far, as of one moment. begin is told its size in bytes and the version of
 // the storage, and returns where to write it.
 func (s *Service) Snapshot(ctx context.Context, begin func(size int64, version string) io.Writer) error {
-	if err := s.node.Flush(ctx); err != nil {
+	if err := s.member.Flush(ctx); err != nil {
 		return err
 	}
 	version := s.storageVersion()

@@ -68,9 +68,9 @@ func (s *Service) MemberUpdate(ctx context.Context, id uint64, peerURLs []string
 }
 
 func (s *Service) changeMembers(ctx context.Context, cc wire.ConfChange) ([]schema.Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
-	if err := s.node.ProposeConfChange(ctx, cc); err != nil {
+	if err := s.member.ProposeConfChange(ctx, cc); err != nil {
 		return nil, fmt.Errorf("changing the membership: %w", err)
 	}
 	return s.Members(ctx, false)
@@ -78,7 +78,7 @@ func (s *Service) changeMembers(ctx context.Context, cc wire.ConfChange) ([]sche
 
 // decide asks fn about the membership as it is now.
 func (s *Service) decide(fn func(*membership.Cluster) error) (err error) {
-	s.node.Inspect(func(m *machine.Machine) { err = fn(m.Members()) })
+	s.member.Inspect(func(m *machine.Machine) { err = fn(m.Members()) })
 	return err
 }
 

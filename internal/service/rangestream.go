@@ -65,7 +65,7 @@ func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if view, err = s.node.View(); err != nil {
+		if view, err = s.member.View(); err != nil {
 			return err
 		}
 		if err := pager.Move(view); err != nil {

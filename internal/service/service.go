@@ -8,16 +8,16 @@ package service
 import (
 	"context"
 	"log/slog"
-	"sync"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
-	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/request"
+	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/watch"
 )
 
@@ -37,7 +37,17 @@ type Config struct {
 	ElectionTimeout  time.Duration // also the extension that leases get from a new leader
 	MinLeaseTTL      int64         // seconds; the one that the machine raises shorter ones to
 	ProgressInterval time.Duration // between two progress messages of an idle watch
+	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
 	Metrics          Metrics
+
+	Clock  Clock               // nil for SystemClock
+	Random func(n int64) int64 // a number from 0 to n-1; nil for the process's source
+	Peers  Peers               // nil for none
+	// MembersChanged is told of the members by id and of the ids of removed ones, in Bind and whenever they may have changed. It may be nil
+	// and must not block; the lists are shared and must not be changed.
+	MembersChanged func(members []schema.Member, removed []uint64)
+	// SelfRemoved is told once, also if that was long ago, that this member was removed and should stop. It may be nil and must not block.
+	SelfRemoved func()
 }
 
 // Metrics receives measurements; every field may be nil.
@@ -66,8 +76,9 @@ const (
 //  3. What says who the members are and which alarms are raised never waits for the applier.
 type Service struct {
 	cfg     Config
-	machine *machine.Machine // read on the applier's goroutine only; others use node.Inspect
-	node    *node.Node       // set before bound is closed
+	clock   Clock
+	machine *machine.Machine // read on the applier's goroutine only; others use member.Inspect
+	member  Member           // set before bound is closed
 	backend *backend.Backend // likewise
 	bound   chan struct{}    // closed by Bind
 	hub     *watch.Hub
@@ -77,25 +88,35 @@ type Service struct {
 	leases  leases
 	pages   pages
 
+	progress   progress
 	leaderless leaderless
 	noSpace    chan struct{} // capacity 1: the alarm is to be raised
+	left       bool          // SelfRemoved was called; belongs to Bind, then to the applier
 	start      time.Time     // origin of now
 	ctx        context.Context
 	cancel     context.CancelFunc
-	wg         sync.WaitGroup
+	tasks      tasks
 }
 
 // New makes a service that knows the restored state of m. The member's node may be started with it as its observer; Bind must follow
-// at once, as the applier waits for it when a term begins, and before anything else is called.
+// at once, as the applier waits for it when a term begins or the membership changes, and before anything else is called.
 func New(cfg Config, m *machine.Machine) *Service {
+	if cfg.Clock == nil {
+		cfg.Clock = SystemClock{}
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Int64N
+	}
+	start := cfg.Clock.Now()
 	s := &Service{
-		cfg: cfg, machine: m, start: time.Now(), ids: newRequestIDs(cfg.MemberID, time.Now()),
-		bound: make(chan struct{}), noSpace: make(chan struct{}, 1),
+		cfg: cfg, clock: cfg.Clock, machine: m, start: start, ids: newRequestIDs(cfg.MemberID, start),
+		bound: make(chan struct{}), noSpace: make(chan struct{}, 1), tasks: tasks{clock: cfg.Clock},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.leases.init()
 	s.leaderless.init()
 	s.pages.init()
+	s.progress.init()
 	s.restoreLeases(m.Leases())
 	s.cluster.Store(readCluster(m))
 	alarms := m.Alarms()
@@ -105,19 +126,21 @@ func New(cfg Config, m *machine.Machine) *Service {
 }
 
 // Bind gives the service its running member and starts what it does by itself.
-func (s *Service) Bind(n *node.Node, b *backend.Backend) {
-	s.node, s.backend = n, b
+func (s *Service) Bind(m Member, b *backend.Backend) {
+	s.member, s.backend = m, b
+	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runNoSpace} {
-		s.wg.Go(run)
+	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runNoSpace, s.runProgress} {
+		s.tasks.run(run)
 	}
 }
 
 // Close stops what the service does by itself and ends all watches. Calls under way end when the node stops.
 func (s *Service) Close() {
 	s.cancel()
+	s.leases.close()
 	s.hub.Close()
-	s.wg.Wait()
+	s.tasks.wait()
 }
 
 // Applied takes note of a batch, before its requests are answered (node.Observer).
@@ -133,6 +156,8 @@ func (s *Service) Applied(b *replica.Batch) {
 	}
 	if changesCluster(b) {
 		s.cluster.Store(readCluster(s.machine))
+		<-s.bound
+		s.tellMembers()
 	}
 	if b.NewTerm > 0 {
 		<-s.bound
@@ -143,15 +168,15 @@ func (s *Service) Applied(b *replica.Batch) {
 }
 
 // now is the monotonic time in nanoseconds.
-func (s *Service) now() int64 { return int64(time.Since(s.start)) }
+func (s *Service) now() int64 { return int64(s.clock.Now().Sub(s.start)) }
 
 // requestTimeout bounds what a member waits for the others.
 func (s *Service) requestTimeout() time.Duration { return 5*time.Second + 2*s.cfg.ElectionTimeout }
 
 // Header is the header of a response as of now.
 func (s *Service) Header() request.ResponseHeader {
-	h := request.ResponseHeader{ClusterID: s.cfg.ClusterID, MemberID: s.cfg.MemberID, RaftTerm: s.node.Status().Term}
-	if v, err := s.node.View(); err == nil {
+	h := request.ResponseHeader{ClusterID: s.cfg.ClusterID, MemberID: s.cfg.MemberID, RaftTerm: s.member.Status().Term}
+	if v, err := s.member.View(); err == nil {
 		h.Revision = v.Rev()
 		v.Release()
 	}
@@ -165,16 +190,16 @@ func (s *Service) propose(ctx context.Context, field request.Field, raw []byte) 
 	if len(data) > s.cfg.MaxRequestBytes {
 		return nil, kverr.RequestTooLarge
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
-	return s.node.Propose(ctx, id, data)
+	return s.member.Propose(ctx, id, data)
 }
 
 // readIndex waits until the published view is linearizable.
 func (s *Service) readIndex(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.requestTimeout())
+	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
-	return s.node.ReadIndex(ctx)
+	return s.member.ReadIndex(ctx)
 }
 
 // requestIDs makes ids for proposals, unique among members and, for a member, among its runs: two bytes of the member's id, five of the

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -16,15 +15,17 @@ import (
 type WatchStream struct {
 	*watch.Stream
 	svc  *Service
-	tick *time.Ticker
+	beat *beat
 }
 
 // Watch opens a watch stream. The caller closes it.
 func (s *Service) Watch() *WatchStream {
-	interval := s.cfg.ProgressInterval
-	tick := time.NewTicker(interval + rand.N(interval/10+1)) // spread over streams, which may all begin at once
-	stream := s.hub.NewStream(watch.StreamConfig{Ticks: tick.C, FragmentBytes: s.cfg.MaxRequestBytes + grpcOverheadBytes})
-	return &WatchStream{Stream: stream, svc: s, tick: tick}
+	period := s.cfg.ProgressInterval
+	period += time.Duration(s.cfg.Random(int64(period)/10 + 1)) // spread over streams, which may all begin at once
+	stream := s.hub.NewStream(watch.StreamConfig{FragmentBytes: s.cfg.MaxRequestBytes + grpcOverheadBytes})
+	w := &WatchStream{Stream: stream, svc: s, beat: &beat{stream: stream, due: s.clock.Now().Add(period), period: period, at: -1}}
+	s.progress.add(w.beat)
+	return w
 }
 
 // historyBatchBytes bounds one response to a watcher that is catching up. Clients expect up to 1,000 revisions at once.
@@ -35,21 +36,34 @@ const grpcOverheadBytes = 512 << 10
 
 // Close ends the stream.
 func (w *WatchStream) Close() {
-	w.tick.Stop()
+	w.svc.progress.remove(w.beat)
 	w.Stream.Close()
 }
 
 // Next returns the next message in wire form. Once the service is closed the error is kverr.Stopped.
 func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
-	r, err := w.Stream.Next(ctx)
+	for {
+		msg, ok, err := w.Poll()
+		if ok || err != nil {
+			return msg, err
+		}
+		if err := w.svc.clock.Wait(ctx, w.Wake(), -1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Poll returns the next message like Next, and false if there is none yet. It belongs to the goroutine that calls Next.
+func (w *WatchStream) Poll() (msg []byte, ok bool, err error) {
+	r, ok, err := w.Stream.Poll()
 	if errors.Is(err, watch.ErrClosed) {
-		return nil, kverr.Stopped
+		return nil, false, kverr.Stopped
 	}
-	if err != nil {
-		return nil, err
+	if !ok || err != nil {
+		return nil, false, err
 	}
-	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.svc.node.Status().Term}
-	return watch.AppendResponse(nil, h, r), nil
+	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.svc.member.Status().Term}
+	return watch.AppendResponse(nil, h, r), true, nil
 }
 
 // history lets the hub read the published view.
@@ -58,7 +72,7 @@ type history struct{ svc *Service }
 // Acquire returns the published view. The last calls of a client may come when the node has stopped already: then all streams are closed
 // and what these calls find out reaches nobody.
 func (h history) Acquire() watch.View {
-	v, err := h.svc.node.View()
+	v, err := h.svc.member.View()
 	if err != nil {
 		return noView{err}
 	}

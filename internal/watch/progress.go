@@ -105,6 +105,9 @@ func (s *Stream) answerProgress(rev int64) {
 func (s *Stream) tick() {
 	rev := s.lockAt()
 	defer s.mu.Unlock()
+	if s.mu.closed {
+		return
+	}
 	var due []*watcher
 	for _, w := range s.mu.watchers {
 		if w.progress && !w.active && !w.queued && !w.ticked && w.synced(rev) {

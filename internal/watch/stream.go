@@ -131,6 +131,7 @@ func (h *Hub) NewStream(cfg StreamConfig) *Stream {
 	if h.mu.closed {
 		s.mu.closed = true
 		close(s.done)
+		s.signal()
 		return s
 	}
 	h.mu.streams[s] = struct{}{}
@@ -156,6 +157,7 @@ func (s *Stream) Close() {
 	delete(h.mu.streams, s)
 	h.stats.streams.Add(-1)
 	close(s.done)
+	s.signal()
 }
 
 // Create adds a watcher and queues the answer: created, or created and canceled if it is refused. It blocks while too many

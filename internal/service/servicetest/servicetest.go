@@ -142,7 +142,7 @@ func defaults(d Disks) Options {
 		Service: service.Config{
 			Logger: logger, ClusterID: ClusterID, MemberID: MemberID, Name: Name, ClientURLs: []string{ClientURL},
 			Version: "3.7.1", ClusterVersion: "3.7.0", MaxRequestBytes: 1536 << 10, MaxTxnOps: 128, QuotaBytes: 2 << 30,
-			ElectionTimeout: ElectionTimeout, MinLeaseTTL: MinLeaseTTL, ProgressInterval: 10 * time.Minute,
+			ElectionTimeout: ElectionTimeout, MinLeaseTTL: MinLeaseTTL, ProgressInterval: 10 * time.Minute, StrictReconfig: true,
 		},
 		Node: node.Config{
 			Logger: logger, Tick: Tick, FlushInterval: Tick, CompactionBatch: 1000, CompactionPause: 10 * time.Millisecond,
