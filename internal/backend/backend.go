@@ -208,20 +208,12 @@ func closeAfter(err error, s store) error {
 
 // readPosition finds out how far the file is: applied index, last revision.
 func (b *Backend) readPosition(snap snapshot) error {
-	var a schema.Applied
-	for key, field := range map[string]*uint64{schema.MetaConsistentIndex: &a.Index, schema.MetaTerm: &a.Term} {
-		v := snap.get(schema.Meta, []byte(key))
-		if v == nil {
-			continue
-		}
-		n, err := schema.ParseUint64(v)
-		if err != nil {
-			return &CorruptError{Path: b.path, Bucket: schema.Meta.Name(), Key: []byte(key), Cause: err}
-		}
-		*field = n
+	a, err := parseApplied(b.path, func(key []byte) []byte { return snap.get(schema.Meta, key) })
+	if err != nil {
+		return err
 	}
-	a.ConfState = cloneBytes(snap.get(schema.Meta, []byte(schema.MetaConfState)))
 	b.mu.committed, b.mu.flushed = a, a
+	b.writer.last = schema.Rev{}
 	if last := snap.lastKey(schema.Key); last != nil {
 		rev, _, err := schema.ParseRev(last)
 		if err != nil {
@@ -230,6 +222,25 @@ func (b *Backend) readPosition(snap snapshot) error {
 		b.writer.last = rev
 	}
 	return nil
+}
+
+// parseApplied reads a log position out of the meta bucket. What is missing is
+// zero.
+func parseApplied(path string, get func(key []byte) []byte) (a schema.Applied, err error) {
+	number := func(name string) uint64 {
+		v := get([]byte(name))
+		if v == nil || err != nil {
+			return 0
+		}
+		n, parseErr := schema.ParseUint64(v)
+		if parseErr != nil {
+			err = &CorruptError{Path: path, Bucket: schema.Meta.Name(), Key: []byte(name), Cause: parseErr}
+		}
+		return n
+	}
+	a.Index, a.Term = number(schema.MetaConsistentIndex), number(schema.MetaTerm)
+	a.ConfState = cloneBytes(get([]byte(schema.MetaConfState)))
+	return a, err
 }
 
 // cloneBytes keeps nil apart from empty.
@@ -320,19 +331,13 @@ func (b *Backend) retainSnapshot() snapshot {
 // where to write; its error ends the matter. The number of bytes written is
 // returned.
 func (b *Backend) WriteSnapshot(begin func(size int64, at schema.Applied) (io.Writer, error)) (int64, error) {
-	b.mu.Lock()
-	snap, at := b.retainSnapshot(), b.mu.flushed
-	b.mu.Unlock()
-	defer snap.release()
-	w, err := begin(snap.size(), at)
+	f := b.PinFile()
+	defer f.Release()
+	w, err := begin(f.Size(), f.Applied())
 	if err != nil {
 		return 0, err
 	}
-	n, err := snap.writeTo(w)
-	if err != nil {
-		return n, fmt.Errorf("backend: write snapshot of %s: %w", b.path, err)
-	}
-	return n, nil
+	return f.WriteTo(w)
 }
 
 // Close waits for a running flush or rewrite and gives the file up. Pending

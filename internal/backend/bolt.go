@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -34,6 +35,47 @@ func Open(cfg Config) (*Backend, error) {
 		return nil, fmt.Errorf("backend: open %s: %w", cfg.Path, err)
 	}
 	return newBackend(cfg, cfg.Path, s)
+}
+
+// Check judges a storage file that nobody has open and that is to take the
+// place of another one, without changing it: its pages are all there and sound,
+// and it says which log entry it has reached. Damage is a *CorruptError.
+func Check(path string) (schema.Applied, error) {
+	cfg, err := Config{Path: path}.withDefaults()
+	if err != nil {
+		return schema.Applied{}, err
+	}
+	size, err := checkFile(path)
+	if err == nil && size == 0 {
+		err = &CorruptError{Path: path, Cause: errors.New("file is empty or missing")}
+	}
+	if err == nil {
+		err = checkPages(path, cfg.LockTimeout)
+	}
+	if err != nil {
+		return schema.Applied{}, fmt.Errorf("backend: check %s: %w", path, err)
+	}
+	return readApplied(path, cfg.LockTimeout)
+}
+
+// readApplied reads the log position of a file whose pages are sound.
+func readApplied(path string, lockTimeout time.Duration) (a schema.Applied, err error) {
+	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		return a, openError(path, err)
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if tx.Bucket([]byte(schema.Key.Name())) == nil {
+			return &CorruptError{Path: path, Bucket: schema.Key.Name(), Cause: errors.New("bucket is missing")}
+		}
+		get := func([]byte) []byte { return nil }
+		if meta := tx.Bucket([]byte(schema.Meta.Name())); meta != nil {
+			get = meta.Get
+		}
+		a, err = parseApplied(path, get)
+		return err
+	})
+	return a, errors.Join(err, db.Close())
 }
 
 // boltFile is a bbolt handle that closes with its last user.
@@ -218,6 +260,8 @@ func (s *boltStore) freeBytes() int64 {
 	stats := s.file.db.Stats()
 	return int64(stats.FreePageN+stats.PendingPageN) * int64(s.file.db.Info().PageSize)
 }
+
+func (s *boltStore) reopen() (store, error) { return openBoltStore(s.cfg) }
 
 func (s *boltStore) grownMapping() int64 { return 2 * s.mapBytes }
 

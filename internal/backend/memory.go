@@ -60,6 +60,10 @@ func (d *MemoryDisk) Fail(err error) {
 	d.mu.broken = err
 }
 
+// Adopt gives the disk the content of another one, as renaming a file over it
+// would. It may be called under a Backend only from within Replace.
+func (d *MemoryDisk) Adopt(from *MemoryDisk) error { return d.save(from.load().clipped()) }
+
 func (d *MemoryDisk) load() *memoryState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -203,6 +207,14 @@ func (s *memoryStore) freeBytes() int64 {
 	return state.fileBytes - state.liveBytes()
 }
 
+// reopen hands the disk, and with it the lock, on to a new store.
+func (s *memoryStore) reopen() (store, error) {
+	next := &memoryStore{disk: s.disk}
+	next.refs.Store(1)
+	s.refs.Add(1) // the old store never unlocks
+	return next, nil
+}
+
 func (s *memoryStore) grownMapping() int64 { return 0 }
 
 func (s *memoryStore) close() error {
@@ -243,15 +255,11 @@ func (c *memoryCopy) seal() error {
 	return nil
 }
 
-// publish hands the disk, and with it the lock, on to a new store.
 func (c *memoryCopy) publish() (store, error) {
 	if err := c.store.disk.save(&c.next); err != nil {
 		return nil, err
 	}
-	s := &memoryStore{disk: c.store.disk}
-	s.refs.Store(1)
-	c.store.refs.Add(1) // the old store never unlocks
-	return s, nil
+	return c.store.reopen()
 }
 
 func (c *memoryCopy) discard() {}

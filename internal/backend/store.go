@@ -22,6 +22,9 @@ type store interface {
 	// startCopy begins a fresh store that can replace this one and holds at
 	// least mapMin bytes (0 = the usual size).
 	startCopy(mapMin int64) (storeCopy, error)
+	// reopen opens what has been put in the place of this store, which stays
+	// in use until it is closed.
+	reopen() (store, error)
 	// grownMapping is the mapMin after an errFull.
 	grownMapping() int64
 	// close gives up the owner's hold; resources go when the last snapshot is

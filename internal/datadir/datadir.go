@@ -318,6 +318,13 @@ func (p Plan) Check(mark uint64) error {
 	return nil
 }
 
+// Adopt reports whether the received storage file of the log's newest valid mark has to take db's place before anything starts: a crash
+// came after the mark of a received snapshot was durable and before db was replaced. stored is the index that db has reached, 0 if it is
+// not there.
+func (p Plan) Adopt(mark, stored uint64) bool {
+	return mark > stored && slices.Contains(p.Received, mark)
+}
+
 // AdoptReceived puts a received storage file in db's place, durably. Nobody may have db open for writing.
 func (d *Dir) AdoptReceived(index uint64) error {
 	if err := d.fs.Rename(d.paths.ReceivedSnapshot(index), d.paths.DB); err != nil {

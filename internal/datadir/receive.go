@@ -1,0 +1,78 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/quoin-kv/quoin/internal/vfs"
+)
+
+const (
+	receiveBufferBytes = 256 << 10
+	// receiveSyncBytes is what may wait for the disk at a time. The sender gives up a few seconds after its last byte, so the last sync
+	// must not have all of a large file to do.
+	receiveSyncBytes = 64 << 20
+)
+
+// Receive stores a storage file that another member sends, durably, and returns the log index at which it ends. check judges the whole
+// file at a path before it counts as received, and says the index. A file of that index that is there already is replaced: both hold the
+// same. Whatever fails leaves nothing behind. Several files may be received at the same time.
+func (d *Dir) Receive(ctx context.Context, body io.Reader, check func(path string) (index uint64, err error)) (index uint64, err error) {
+	f, path, err := d.createTemporary()
+	if err != nil {
+		return 0, fmt.Errorf("receive a storage file: %w", err)
+	}
+	err = errors.Join(copyTo(ctx, f, body), f.Close())
+	if err == nil {
+		index, err = check(path)
+	}
+	if err == nil {
+		err = d.fs.Rename(path, d.paths.ReceivedSnapshot(index))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("receive a storage file: %w", errors.Join(err, d.fs.Remove(path)))
+	}
+	return index, d.fs.SyncDir(d.paths.Snap)
+}
+
+// createTemporary makes a file under a name that the next Open takes for a leftover.
+func (d *Dir) createTemporary() (vfs.File, string, error) {
+	for n := 0; ; n++ {
+		path := filepath.Join(d.paths.Snap, fmt.Sprintf("tmp%d", n))
+		f, err := d.fs.Create(path)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, path, err
+		}
+	}
+}
+
+// copyTo writes everything that body yields to f and makes it durable.
+func copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
+	buffer := make([]byte, receiveBufferBytes)
+	var offset, synced int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, readErr := io.ReadFull(body, buffer)
+		if _, err := f.WriteAt(buffer[:n], offset); err != nil {
+			return err
+		}
+		offset += int64(n)
+		if ended := errors.Is(readErr, io.EOF) || errors.Is(readErr, io.ErrUnexpectedEOF); ended {
+			return f.Sync()
+		} else if readErr != nil {
+			return readErr
+		}
+		if offset-synced >= receiveSyncBytes {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+			synced = offset
+		}
+	}
+}
