@@ -47,8 +47,9 @@ type unary struct {
 	limit int64
 }
 
-// run keeps the calls going for the given time.
-func (u unary) run(ctx context.Context, address string, seed uint64, length time.Duration) (tally, error) {
+// run keeps the calls going for the given time, its connections spread over
+// the addresses.
+func (u unary) run(ctx context.Context, addresses []string, seed uint64, length time.Duration) (tally, error) {
 	connections := min(u.connections, u.inFlight)
 	return inParallel(connections, func(i int) (tally, error) {
 		l := &unaryLoop{
@@ -58,7 +59,7 @@ func (u unary) run(ctx context.Context, address string, seed uint64, length time
 			random: rand.New(rand.NewPCG(seed, uint64(i))),
 			sent:   map[uint32]time.Time{},
 		}
-		return l.run(ctx, address, length)
+		return l.run(ctx, addresses[i%len(addresses)], length)
 	})
 }
 

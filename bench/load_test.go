@@ -19,7 +19,7 @@ func TestUnaryLoad(t *testing.T) {
 	f, address := startFake(t)
 	const calls = 503
 	u := unary{path: pathPut, connections: 3, inFlight: 16, limit: calls, body: randomPuts(10, 128)}
-	got, err := u.run(t.Context(), address, 1, time.Minute)
+	got, err := u.run(t.Context(), []string{address}, 1, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestUnaryLoad(t *testing.T) {
 func TestLoadEndsInTime(t *testing.T) {
 	_, address := startFake(t)
 	u := unary{path: pathRange, connections: 2, inFlight: 2, body: randomGets(3, true)}
-	got, err := u.run(t.Context(), address, 1, 50*time.Millisecond)
+	got, err := u.run(t.Context(), []string{address}, 1, 50*time.Millisecond)
 	if err != nil || got.ops == 0 || got.elapsed < 50*time.Millisecond {
 		t.Errorf("%d operations in %v, error %v", got.ops, got.elapsed, err)
 	}
@@ -50,12 +50,12 @@ func TestLoadEndsInTime(t *testing.T) {
 func TestRefusalEndsLoad(t *testing.T) {
 	_, address := startFake(t)
 	u := unary{path: pathPut, connections: 1, inFlight: 4, body: always(&etcdserverpb.PutRequest{Key: []byte("refused")})}
-	_, err := u.run(t.Context(), address, 1, time.Minute)
+	_, err := u.run(t.Context(), []string{address}, 1, time.Minute)
 	if err == nil || !strings.Contains(err.Error(), "grpc-status 8: no space") {
 		t.Errorf("error %v", err)
 	}
 	u.path = "/etcdserverpb.KV/Nonsense"
-	if _, err = u.run(t.Context(), address, 1, time.Minute); err == nil || !strings.Contains(err.Error(), "grpc-status 12") {
+	if _, err = u.run(t.Context(), []string{address}, 1, time.Minute); err == nil || !strings.Contains(err.Error(), "grpc-status 12") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -74,7 +74,7 @@ func TestFlowControl(t *testing.T) {
 	}
 	const calls = 100
 	u := unary{path: pathPut, connections: 1, inFlight: 50, limit: calls, body: randomPuts(10, 30_000)}
-	if _, err := u.run(t.Context(), address, 1, time.Minute); err != nil {
+	if _, err := u.run(t.Context(), []string{address}, 1, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if len(f.mu.puts) != calls {

@@ -19,9 +19,9 @@ type sample struct {
 	Seconds      float64 `json:"seconds"`
 	P50Millis    float64 `json:"p50_ms"`
 	P99Millis    float64 `json:"p99_ms"`
-	CPUSeconds   float64 `json:"cpu_s"`         // of the server
+	CPUSeconds   float64 `json:"cpu_s"`         // of the server, all its members
 	LoadSeconds  float64 `json:"load_cpu_s"`    // CPU of the generator itself
-	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size of the server
+	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size, all members added up
 	WrittenBytes int64   `json:"written_bytes"` // by the server, to storage
 }
 
@@ -32,17 +32,17 @@ type round struct {
 }
 
 // measure runs the load once and reads the server's counters around it.
-func measure(ctx context.Context, w work, l load, s *server, seed uint64, length time.Duration) (sample, error) {
+func measure(ctx context.Context, w work, l load, s *cluster, seed uint64, length time.Duration) (sample, error) {
 	var before usage
 	if !w.restarts {
 		if _, err := l(ctx, s, seed+1, length/warmUpPart); err != nil {
 			return sample{}, err
 		}
-		if err := resetPeak(s.pid()); err != nil {
+		if err := s.resetPeak(); err != nil {
 			return sample{}, err
 		}
 		var err error
-		if before, err = readUsage(s.pid()); err != nil {
+		if before, err = s.usage(); err != nil {
 			return sample{}, err
 		}
 	}
@@ -58,11 +58,11 @@ func measure(ctx context.Context, w work, l load, s *server, seed uint64, length
 	if err != nil {
 		return sample{}, err
 	}
-	after, err := readUsage(s.pid())
+	after, err := s.usage()
 	if err != nil {
 		return sample{}, err
 	}
-	peak, err := peakMemory(s.pid())
+	peak, err := s.peakMemory()
 	return sample{
 		Ops:          t.ops,
 		Seconds:      t.elapsed.Seconds(),
@@ -108,10 +108,10 @@ func (p plan) run(ctx context.Context) ([]workResult, error) {
 // compare starts a fresh pair of servers and measures one work on them in
 // alternating rounds: A first in one, B first in the next.
 func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
-	var servers [2]*server
+	var servers [2]*cluster
 	var loads [2]load
 	for i, command := range [][]string{p.a, p.b} {
-		s, err := newServer(ctx, command, p.cores, filepath.Join(p.dir, w.name+"-"+side(i)))
+		s, err := newCluster(ctx, command, p.cores, filepath.Join(p.dir, w.name+"-"+side(i)), max(1, w.members))
 		if err != nil {
 			return nil, err
 		}

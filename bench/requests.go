@@ -20,6 +20,7 @@ const (
 	pathWatch     = "/etcdserverpb.Watch/Watch"
 	pathGrant     = "/etcdserverpb.Lease/LeaseGrant"
 	pathKeepAlive = "/etcdserverpb.Lease/LeaseKeepAlive"
+	pathStatus    = "/etcdserverpb.Maintenance/Status"
 )
 
 // keyPrefix begins every key, so that one range holds them all.
@@ -125,6 +126,6 @@ func fillKeys(ctx context.Context, address string, keys, valueBytes int) error {
 		}
 		return append(buf, must(txn)...)
 	}
-	_, err := u.run(ctx, address, 0, 10*time.Minute)
+	_, err := u.run(ctx, []string{address}, 0, 10*time.Minute)
 	return err
 }

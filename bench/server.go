@@ -25,6 +25,8 @@ const (
 // A server is one running member with its data in a directory of its own.
 type server struct {
 	command []string
+	name    string
+	initial string // the cluster it founds
 	cores   cores
 	dir     string
 	address string // host:port of the client listener
@@ -33,32 +35,16 @@ type server struct {
 	log     *os.File
 }
 
-// newServer starts a member on an empty directory and waits until it answers.
-func newServer(ctx context.Context, command []string, c cores, dir string) (*server, error) {
-	addresses, err := freeAddresses(2)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	s := &server{command: command, cores: c, dir: dir, address: addresses[0], peer: addresses[1]}
-	if err := s.start(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
 // flags are the same for both sides.
 func (s *server) flags() []string {
 	return []string{
-		"--name=bench",
+		"--name=" + s.name,
 		"--data-dir=" + filepath.Join(s.dir, "data"),
 		"--listen-client-urls=http://" + s.address,
 		"--advertise-client-urls=http://" + s.address,
 		"--listen-peer-urls=http://" + s.peer,
 		"--initial-advertise-peer-urls=http://" + s.peer,
-		"--initial-cluster=bench=http://" + s.peer,
+		"--initial-cluster=" + s.initial,
 		"--quota-backend-bytes=8589934592",
 		"--log-level=error",
 	}
@@ -67,6 +53,14 @@ func (s *server) flags() []string {
 // start executes the program, on the data that is there, and returns when it
 // has answered a linearizable read.
 func (s *server) start(ctx context.Context) error {
+	if err := s.launch(); err != nil {
+		return err
+	}
+	return s.await(ctx)
+}
+
+// launch executes the program.
+func (s *server) launch() error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -77,11 +71,16 @@ func (s *server) start(ctx context.Context) error {
 	s.process.Stdout, s.process.Stderr = log, log
 	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cores.onServerCore(s.process.Start); err != nil {
-		log.Close()
-		return err
+		s.process = nil
+		return errors.Join(err, log.Close())
 	}
+	return nil
+}
+
+// await returns when the member has answered, and kills it if it does not.
+func (s *server) await(ctx context.Context) error {
 	if err := s.awaitAnswer(ctx); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w; its log: %s", s.command[0], err, tail(log.Name())), s.kill())
+		return errors.Join(fmt.Errorf("%s: %w; its log: %s", s.command[0], err, tail(s.log.Name())), s.kill())
 	}
 	return nil
 }
@@ -115,16 +114,16 @@ func (s *server) gone() bool {
 
 func (s *server) pid() int { return s.process.Process.Pid }
 
-// kill ends the process at once, as a crash would.
+// kill ends the process at once, as a crash would; if it does not run, nothing
+// happens.
 func (s *server) kill() error {
+	if s.process == nil {
+		return nil
+	}
 	err := s.process.Process.Kill()
 	_ = s.process.Wait() // says that it was killed
+	s.process = nil
 	return errors.Join(err, s.log.Close())
-}
-
-// remove ends the process and deletes its directory.
-func (s *server) remove() error {
-	return errors.Join(s.kill(), os.RemoveAll(s.dir))
 }
 
 // freeAddresses returns loopback addresses that nobody listened on just now.

@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// A load runs work on a server for some time.
-type load func(ctx context.Context, s *server, seed uint64, length time.Duration) (tally, error)
+// A load runs work on a server, one member or several, for some time.
+type load func(ctx context.Context, c *cluster, seed uint64, length time.Duration) (tally, error)
 
 // A work is one row of the table: what is prepared once on each server and what
 // is then measured, round after round.
@@ -18,9 +18,11 @@ type work struct {
 	// about says what one operation is.
 	about string
 	// prepare fills a new server and returns the load.
-	prepare func(ctx context.Context, s *server) (load, error)
-	// restarts: the load ends and starts the server itself, so that the new
-	// process's counters begin at zero.
+	prepare func(ctx context.Context, c *cluster) (load, error)
+	// members is how many members the server has, 0 for one.
+	members int
+	// restarts: the load ends and starts processes itself, whose counters begin
+	// at zero. It has no warm-up.
 	restarts bool
 }
 
@@ -32,6 +34,7 @@ type scale struct {
 	watchers    []int
 	leases      int
 	restartKeys int
+	catchUpKeys int // written while a member was away
 	connections int
 	inFlight    int
 }
@@ -40,7 +43,7 @@ type scale struct {
 func fullScale() scale {
 	return scale{
 		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
-		leases: 1000, restartKeys: 100_000, connections: 8, inFlight: 256,
+		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256,
 	}
 }
 
@@ -48,7 +51,7 @@ func fullScale() scale {
 func shortScale() scale {
 	return scale{
 		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
-		leases: 50, restartKeys: 2000, connections: 4, inFlight: 32,
+		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32,
 	}
 }
 
@@ -79,7 +82,8 @@ func works(n scale) []work {
 	for _, watchers := range n.watchers {
 		all = append(all, watchWork(watchers))
 	}
-	return append(all, keepAliveWork(n), restartWork(n))
+	all = append(all, keepAliveWork(n), restartWork(n))
+	return append(all, clusterWorks(n)...)
 }
 
 func everything() *etcdserverpb.RangeRequest {
@@ -89,10 +93,10 @@ func everything() *etcdserverpb.RangeRequest {
 // plain is a work of unary calls over keys that are there.
 func plain(name, about string, keys, valueBytes int, n scale, u unary) work {
 	u.connections = n.connections
-	return work{name: name, about: about, prepare: func(ctx context.Context, s *server) (load, error) {
-		err := fillKeys(ctx, s.address, keys, valueBytes)
-		return func(ctx context.Context, s *server, seed uint64, length time.Duration) (tally, error) {
-			return u.run(ctx, s.address, seed, length)
+	return work{name: name, about: about, prepare: func(ctx context.Context, c *cluster) (load, error) {
+		err := fillKeys(ctx, c.address(), keys, valueBytes)
+		return func(ctx context.Context, c *cluster, seed uint64, length time.Duration) (tally, error) {
+			return u.run(ctx, c.addresses()[:1], seed, length)
 		}, err
 	}}
 }
@@ -112,9 +116,9 @@ func pageWork(keys int, n scale) work {
 func watchWork(watchers int) work {
 	return work{
 		name: fmt.Sprintf("watch-%d", watchers), about: fmt.Sprintf("event delivered to one of %d watchers of a key", watchers),
-		prepare: func(_ context.Context, s *server) (load, error) {
-			f, err := newFanOut(s.address, watchers)
-			return func(ctx context.Context, _ *server, _ uint64, length time.Duration) (tally, error) {
+		prepare: func(_ context.Context, c *cluster) (load, error) {
+			f, err := newFanOut(c.address(), watchers)
+			return func(ctx context.Context, _ *cluster, _ uint64, length time.Duration) (tally, error) {
 				return f.run(ctx, length)
 			}, err
 		},
@@ -124,10 +128,10 @@ func watchWork(watchers int) work {
 func keepAliveWork(n scale) work {
 	return work{
 		name: "keep-alive", about: fmt.Sprintf("renewal of one of %d leases", n.leases),
-		prepare: func(_ context.Context, s *server) (load, error) {
-			k, err := grantLeases(s.address, n.leases, n.connections, n.inFlight)
-			return func(ctx context.Context, s *server, _ uint64, length time.Duration) (tally, error) {
-				return k.run(ctx, s.address, length)
+		prepare: func(_ context.Context, c *cluster) (load, error) {
+			k, err := grantLeases(c.address(), n.leases, n.connections, n.inFlight)
+			return func(ctx context.Context, c *cluster, _ uint64, length time.Duration) (tally, error) {
+				return k.run(ctx, c.address(), length)
 			}, err
 		},
 	}
@@ -139,15 +143,16 @@ func restartWork(n scale) work {
 	return work{
 		name: "restart", about: fmt.Sprintf("start after a kill, %d writes behind it", n.restartKeys),
 		restarts: true,
-		prepare: func(ctx context.Context, s *server) (load, error) {
+		prepare: func(ctx context.Context, c *cluster) (load, error) {
 			u := unary{path: pathPut, connections: 1, inFlight: n.inFlight, limit: int64(n.restartKeys), body: orderedPuts(smallValue)}
-			_, err := u.run(ctx, s.address, 0, 10*time.Minute)
+			_, err := u.run(ctx, c.addresses(), 0, 10*time.Minute)
 			return restart, err
 		},
 	}
 }
 
-func restart(ctx context.Context, s *server, _ uint64, _ time.Duration) (tally, error) {
+func restart(ctx context.Context, c *cluster, _ uint64, _ time.Duration) (tally, error) {
+	s := c.members[0]
 	if err := s.kill(); err != nil {
 		return tally{}, err
 	}
