@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +28,8 @@ type Config struct {
 	Builder *Builder
 	DataDir string   // empty: a fresh directory of the test
 	Peer    string   // peer address, host:port; empty: a free one
+	Name    string   // the member's; empty: m1
+	Cluster string   // initial cluster; empty: this member alone
 	Flags   []string // appended to the addresses and the directory
 
 	// Volatile gives up what a loss of power would need: the directory is in
@@ -50,6 +54,37 @@ type Server struct {
 // the end of the test, and the end of its log is printed if the test failed.
 func Start(tb testing.TB, cfg Config) *Server {
 	tb.Helper()
+	s := newServer(tb, cfg)
+	s.Restart()
+	return s
+}
+
+// StartCluster starts a cluster of one member for each program and waits until
+// all answer. cfg says what they have in common. What Start says of the end of
+// the test holds for each.
+func StartCluster(tb testing.TB, cfg Config, programs ...Program) []*Server {
+	tb.Helper()
+	var members []*Server
+	var cluster []string
+	for i, p := range programs {
+		one := cfg
+		one.Program, one.Name, one.Peer = p, fmt.Sprintf("m%d", i+1), FreeAddress(tb)
+		members = append(members, newServer(tb, one))
+		cluster = append(cluster, one.Name+"=http://"+one.Peer)
+	}
+	for _, s := range members {
+		s.cfg.Cluster = strings.Join(cluster, ",")
+		s.Launch()
+	}
+	for _, s := range members {
+		s.WaitReady()
+	}
+	return members
+}
+
+// newServer prepares a server that is not running.
+func newServer(tb testing.TB, cfg Config) *Server {
+	tb.Helper()
 	if cfg.DataDir == "" {
 		cfg.DataDir = filepath.Join(freshDir(tb, cfg.Volatile), "data")
 	}
@@ -59,6 +94,8 @@ func Start(tb testing.TB, cfg Config) *Server {
 	if cfg.Volatile {
 		cfg.Flags = append([]string{"--unsafe-no-fsync"}, cfg.Flags...)
 	}
+	cfg.Name = cmp.Or(cfg.Name, "m1")
+	cfg.Cluster = cmp.Or(cfg.Cluster, cfg.Name+"=http://"+cfg.Peer)
 	s := &Server{
 		tb:      tb,
 		cfg:     cfg,
@@ -68,7 +105,6 @@ func Start(tb testing.TB, cfg Config) *Server {
 		logPath: filepath.Join(tb.TempDir(), cfg.Program.Name+".log"),
 	}
 	tb.Cleanup(s.finish)
-	s.Restart()
 	return s
 }
 
@@ -143,13 +179,13 @@ func (s *Server) Launch() {
 
 func (s *Server) args() []string {
 	return append(append([]string{}, s.cfg.Program.args...), append([]string{
-		"--name", "m1",
+		"--name", s.cfg.Name,
 		"--data-dir", s.cfg.DataDir,
 		"--listen-client-urls", s.URL(),
 		"--advertise-client-urls", s.URL(),
 		"--listen-peer-urls", "http://" + s.peer,
 		"--initial-advertise-peer-urls", "http://" + s.peer,
-		"--initial-cluster", "m1=http://" + s.peer,
+		"--initial-cluster", s.cfg.Cluster,
 	}, s.cfg.Flags...)...)
 }
 

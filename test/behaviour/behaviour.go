@@ -27,6 +27,10 @@ type Target struct {
 	// addition, for the duration of the test. Nil leaves the cases out that
 	// need one. Target.Fresh of its result is not used.
 	Fresh func(t *testing.T, flags ...string) Target
+	// Members is how many members the server's cluster has; 0 is one.
+	Members int
+	// Follower says that the server does not lead its cluster.
+	Follower bool
 }
 
 // suite is the cases of one service, or of one subject of a large service.
@@ -38,11 +42,13 @@ type suite struct {
 	cases []testCase
 }
 
-// testCase is one observation. A case marked alone gets a fresh server for itself.
+// testCase is one observation. A case marked alone gets a fresh server for
+// itself; one marked single is about a cluster of one member.
 type testCase struct {
-	name  string
-	alone bool
-	run   func(e *env)
+	name   string
+	alone  bool
+	single bool
+	run    func(e *env)
 }
 
 func suites() []suite {
@@ -89,6 +95,9 @@ func Run(t *testing.T, target Target) {
 		t.Run(s.name, func(t *testing.T) {
 			target := suiteTarget(t, s, target)
 			for _, c := range s.cases {
+				if c.single && target.Members > 1 {
+					continue
+				}
 				number++
 				prefix := fmt.Sprintf("%s%04d/", run, number)
 				t.Run(c.name, func(t *testing.T) { runCase(t, s, c, target, prefix) })

@@ -165,7 +165,6 @@ func httpRows() []httpRow {
 		{"error: unknown lease of a put", "/v3/kv/put", `{'key':'$a','lease':'9000000000000000001'}`, 404, "{'code':5,'message':'etcdserver: requested lease not found'}"},
 		{"error: revoke of an unknown lease", "/v3/lease/revoke", `{'ID':9000000000000000001}`, 404, "{'code':5,'message':'etcdserver: requested lease not found'}"},
 		{"error: duplicate keys", "/v3/kv/txn", `{'success':[{'request_put':{'key':'$a'}},{'request_put':{'key':'$a'}}]}`, 400, "{'code':3,'message':'etcdserver: duplicate key given in txn request'}"},
-		{"error: unknown member", "/v3/maintenance/transfer-leadership", `{'targetID':'12345'}`, 400, "{'code':9,'message':'etcdserver: bad leader transferee'}"},
 		{"error: unknown path", "/v3/kv/nothing", `{}`, 404, "{'code':5,'message':'Not Found'}"},
 		{"error: no range stream", "/v3/kv/rangestream", `{}`, 404, "{'code':5,'message':'Not Found'}"},
 		{"error: cut json", "/v3/kv/range", `{'key'`, 400, "{'code':3,'message':'unexpected EOF'}"},
@@ -198,8 +197,23 @@ func httpUnaryCases() []testCase {
 		{name: "members", run: func(e *env) {
 			var list struct{ Members []struct{ ID, Name string } }
 			e.ok(json.Unmarshal([]byte(e.post("/v3/cluster/member/list", `{}`).body), &list))
-			e.equal("members", len(list.Members), 1)
-			e.equal("id", list.Members[0].ID, fmt.Sprint(e.member()))
+			e.equal("members", len(list.Members), max(1, e.target.Members))
+			self := struct{ ID, Name string }{ID: fmt.Sprint(e.member())}
+			for _, m := range list.Members {
+				if m.ID == self.ID {
+					self = m
+				}
+			}
+			e.isTrue("this member is among them", self.Name != "")
+		}},
+		{name: "error: unknown member", run: func(e *env) {
+			want := "{'code':9,'message':'etcdserver: bad leader transferee'}"
+			if e.target.Follower {
+				want = "{'code':9,'message':'etcdserver: not leader'}"
+			}
+			a := e.post("/v3/maintenance/transfer-leadership", `{'targetID':'12345'}`)
+			e.equal("status", a.status, 400)
+			e.equal("body", e.decode(a.body), want)
 		}},
 		{name: "content type", run: func(e *env) {
 			a := e.post("/v3/kv/range", `{'key':'$a'}`)
@@ -375,7 +389,11 @@ func httpPlainCases() []testCase {
 		{name: "version, wrong method", run: func(e *env) { e.equal("status", e.call(http.MethodPost, "/version", "").status, 405) }},
 		{name: "metrics", run: func(e *env) {
 			body := e.call(http.MethodGet, "/metrics", "").body
-			for _, name := range []string{"etcd_server_has_leader 1", "etcd_server_is_leader 1", "etcd_server_proposals_committed_total ", "etcd_mvcc_db_total_size_in_bytes ", "etcd_disk_wal_fsync_duration_seconds_count "} {
+			leads := "etcd_server_is_leader 1"
+			if e.target.Follower {
+				leads = "etcd_server_is_leader 0"
+			}
+			for _, name := range []string{"etcd_server_has_leader 1", leads, "etcd_server_proposals_committed_total ", "etcd_mvcc_db_total_size_in_bytes ", "etcd_disk_wal_fsync_duration_seconds_count "} {
 				e.isTrue(name, strings.Contains(body, "\n"+name))
 			}
 		}},

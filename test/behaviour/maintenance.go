@@ -2,15 +2,19 @@ package behaviour
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 func maintenanceCases() []testCase {
@@ -21,7 +25,8 @@ func maintenanceCases() []testCase {
 			e.fullHeader(resp.Header, e.base)
 			e.isTrue("version is 3.7.x", strings.HasPrefix(resp.Version, "3.7."))
 			e.equal("storage version", resp.StorageVersion, "3.7.0")
-			e.equal("leader", resp.Leader, resp.Header.MemberId)
+			e.isTrue("leader is known", resp.Leader != 0)
+			e.equal("follows", resp.Leader != resp.Header.MemberId, e.target.Follower)
 			e.equal("term", resp.RaftTerm, resp.Header.RaftTerm)
 			e.equal("quota", resp.DbSizeQuota, int64(2147483648))
 			e.equal("errors", len(resp.Errors), 0)
@@ -71,11 +76,19 @@ func maintenanceCases() []testCase {
 			status, err := e.maint.Status(e.ctx, &pb.StatusRequest{})
 			e.ok(err)
 			resp, err := e.maint.MoveLeader(e.ctx, &pb.MoveLeaderRequest{TargetID: status.Leader})
+			if e.target.Follower {
+				e.refused(err, notLeader())
+				return
+			}
 			e.ok(err)
 			e.isTrue("no header", resp.Header == nil)
 		}},
 		{name: "move leader to nobody", run: func(e *env) {
 			_, err := e.maint.MoveLeader(e.ctx, &pb.MoveLeaderRequest{TargetID: 12345})
+			if e.target.Follower {
+				e.refused(err, notLeader())
+				return
+			}
 			e.refused(err, refusal{codes.FailedPrecondition, "etcdserver: bad leader transferee"})
 		}},
 	}
@@ -126,7 +139,7 @@ func clusterCases() []testCase {
 			_, err := e.cluster.MemberRemove(e.ctx, &pb.MemberRemoveRequest{ID: 12345})
 			e.refused(err, memberNotFound())
 		}},
-		{name: "remove: the last voter", run: func(e *env) {
+		{name: "remove: the last voter", single: true, run: func(e *env) {
 			_, err := e.cluster.MemberRemove(e.ctx, &pb.MemberRemoveRequest{ID: e.member()})
 			e.refused(err, refusal{codes.Unknown, "etcdserver: re-configuration failed due to not enough started members"})
 		}},
@@ -150,10 +163,14 @@ func clusterCases() []testCase {
 		{name: "add: url in use", run: func(e *env) {
 			resp, err := e.cluster.MemberList(e.ctx, &pb.MemberListRequest{})
 			e.ok(err)
-			_, err = e.cluster.MemberAdd(e.ctx, &pb.MemberAddRequest{PeerURLs: resp.Members[0].PeerURLs, IsLearner: true})
+			err = e.addConnected(&pb.MemberAddRequest{PeerURLs: resp.Members[0].PeerURLs, IsLearner: true})
 			e.refused(err, refusal{codes.FailedPrecondition, "etcdserver: Peer URLs already exists"})
 		}},
 	}
+}
+
+func notLeader() refusal {
+	return refusal{codes.FailedPrecondition, "etcdserver: not leader"}
 }
 
 func memberNotFound() refusal {
@@ -171,14 +188,35 @@ func (e *env) badURL(urls ...string) {
 	e.refused(err, refusal{codes.InvalidArgument, "etcdserver: given member URLs are invalid"})
 }
 
+// addConnected adds a member, once the members of a young cluster have been
+// connected for long enough that they may.
+func (e *env) addConnected(r *pb.MemberAddRequest) error {
+	e.Helper()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		_, err := e.cluster.MemberAdd(e.ctx, r)
+		if status.Convert(err).Message() != "etcdserver: unhealthy cluster" {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-e.ctx.Done():
+			return err
+		}
+	}
+}
+
 func (e *env) memberList(linearizable bool) {
 	e.Helper()
 	resp, err := e.cluster.MemberList(e.ctx, &pb.MemberListRequest{Linearizable: linearizable})
 	e.ok(err)
 	e.fullHeader(resp.Header, 0)
-	e.equal("members", len(resp.Members), 1)
-	m := resp.Members[0]
-	e.equal("id", m.ID, resp.Header.MemberId)
+	e.equal("members", len(resp.Members), max(1, e.target.Members))
+	e.isTrue("sorted by id", slices.IsSortedFunc(resp.Members, func(a, b *pb.Member) int { return cmp.Compare(a.ID, b.ID) }))
+	i := slices.IndexFunc(resp.Members, func(m *pb.Member) bool { return m.ID == resp.Header.MemberId })
+	e.isTrue("this member is among them", i >= 0)
+	m := resp.Members[i]
 	e.isTrue("name and addresses", m.Name != "" && len(m.PeerURLs) > 0 && len(m.ClientURLs) > 0)
 	e.isTrue("not a learner", !m.IsLearner)
 }
