@@ -15,13 +15,13 @@ func (n *Node) runApplier() {
 	defer pause.Stop()
 	for {
 		select {
-		case <-n.entries.wake:
-			entries := n.entries.take()
-			if err := n.applyAll(entries); err != nil {
+		case <-n.works.wake:
+			works := n.works.take()
+			if err := n.do(works); err != nil {
 				n.fail(err)
 				return
 			}
-			n.entries.done(entries)
+			n.works.done(works)
 		case <-pause.C:
 			more, err := n.compactStep()
 			if err != nil {
@@ -65,11 +65,7 @@ func (n *Node) applyAll(entries []wire.Entry) error {
 
 // finish makes a batch visible and answers those who waited for it, in that order.
 func (n *Node) finish(batch *replica.Batch, took time.Duration) {
-	n.show(batch.View)
-	n.applied.Store(batch.Index)
-	if n.cfg.Observer != nil {
-		n.cfg.Observer.Applied(batch)
-	}
+	n.publishBatch(batch)
 	n.waiters.answer(batch.Outcomes)
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
 	if batch.Compaction {
@@ -86,6 +82,15 @@ func (n *Node) finish(batch *replica.Batch, took time.Duration) {
 	}
 }
 
+// publishBatch lets readers see a batch, and then tells the observer.
+func (n *Node) publishBatch(batch *replica.Batch) {
+	n.show(batch.View)
+	n.applied.Store(batch.Index)
+	if n.cfg.Observer != nil {
+		n.cfg.Observer.Applied(batch)
+	}
+}
+
 // show publishes a view, whose one reference goes with it.
 func (n *Node) show(v *mvcc.View) {
 	old := n.view.Swap(v)
@@ -97,12 +102,13 @@ func (n *Node) compactStep() (more bool, err error) {
 	n.applyMu.Lock()
 	defer n.applyMu.Unlock()
 	m := n.cfg.Applier.Machine()
-	if n.hashing || !m.Compacting() {
+	if n.hashing != nil || !m.Compacting() {
 		return false, nil
 	}
 	if task := m.TakeHashTask(); task != nil {
-		n.hashing = true
-		n.wg.Go(func() { n.hash(task) })
+		h := &hashing{}
+		n.hashing = h
+		n.wg.Go(func() { n.hash(h, task) })
 		return false, nil
 	}
 	more, err = n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
@@ -115,27 +121,35 @@ func (n *Node) compactStep() (more bool, err error) {
 // compactionDone publishes a view that knows the hash of what was compacted, and wakes those who waited. The caller holds applyMu.
 func (n *Node) compactionDone() {
 	n.show(n.cfg.Applier.View())
+	n.wakeCompacted()
+}
+
+// wakeCompacted wakes those who waited for the end of compactions. The caller holds applyMu.
+func (n *Node) wakeCompacted() {
 	for _, done := range n.compacted {
 		close(done)
 	}
 	n.compacted = nil
 }
 
-// hash does the part of a compaction that only reads, beside the applier.
-func (n *Node) hash(task *mvcc.HashTask) {
+// hash does the part of a compaction that only reads, beside the applier, unless a snapshot takes the place of the machine meanwhile.
+func (n *Node) hash(h *hashing, task *mvcc.HashTask) {
 	for done := false; !done; {
-		if n.ctx.Err() != nil {
-			return
-		}
 		var err error
-		if done, err = task.Step(n.cfg.CompactionBatch); err != nil {
+		done, err = task.Step(n.cfg.CompactionBatch)
+		switch {
+		case n.ctx.Err() != nil || h.dropped.Load():
+			return
+		case err != nil:
 			n.fail(failed("compaction", err))
 			return
 		}
 	}
 	n.applyMu.Lock()
-	n.cfg.Applier.Machine().ReturnHashTask(task)
-	n.hashing = false
+	if n.hashing == h {
+		n.cfg.Applier.Machine().ReturnHashTask(task)
+		n.hashing = nil
+	}
 	n.applyMu.Unlock()
 	poke(n.compact)
 }

@@ -13,17 +13,17 @@ func (n *Node) ProposeConfChange(ctx context.Context, cc wire.ConfChange) error 
 	return err
 }
 
-// proposeChanges hands the configuration changes among the proposals to the core, or tells who waits for one why not. They are not tried
-// again, unlike data. What is left are the other proposals.
-func (l *loop) proposeChanges() {
-	kept := l.proposals[:0]
-	for _, p := range l.proposals {
-		if p.change == nil {
-			kept = append(kept, p)
-		} else if err := l.core.ProposeConfChange(*p.change); err != nil {
-			l.waiters.refuse(p.id, err)
-		}
+// proposeChange hands a proposal to the core if it is a configuration change, or tells who waits for it why not, and reports whether it is
+// one. It is not tried again, unlike data.
+func (l *loop) proposeChange(p proposal) bool {
+	if p.change == nil {
+		return false
 	}
-	clear(l.proposals[len(kept):])
-	l.proposals = kept
+	if wanted := l.waiters.wanted([]proposal{p}, true); len(wanted) == 0 {
+		return true
+	}
+	if err := l.core.ProposeConfChange(*p.change); err != nil {
+		l.waiters.refuse(p.id, err)
+	}
+	return true
 }

@@ -19,16 +19,27 @@ func (n *Node) runLog() {
 			return
 		}
 		outs := n.writes.take()
-		joined := batcher.Join(outs)
-		n.writes.done(outs)
-		if joined.Write {
-			if err := n.cfg.Log.Write(joined.Log); err != nil {
+		for rest := outs; len(rest) > 0; {
+			now := replica.Together(rest)
+			if err := n.write(batcher.Join(rest[:now])); err != nil {
 				n.fail(failed("write-ahead log", err))
 				return
 			}
+			rest = rest[now:]
 		}
-		n.written(&joined)
+		n.writes.done(outs)
 	}
+}
+
+// write writes a batch to the log and tells those who waited for it.
+func (n *Node) write(joined replica.Joined) error {
+	if joined.Write {
+		if err := n.cfg.Log.Write(joined.Log); err != nil {
+			return err
+		}
+	}
+	n.written(&joined)
+	return nil
 }
 
 // written tells those who waited for the write.
@@ -39,10 +50,19 @@ func (n *Node) written(j *replica.Joined) {
 	if j.Persisted > 0 {
 		n.events.put(event{persisted: j.Persisted})
 	}
-	if j.Log.Mark != nil {
-		n.marked.Store(j.Log.Mark.Index)
-		poke(n.marks)
+	switch {
+	case j.Installed > 0:
+		n.installable.Store(j.Installed)
+		poke(n.installs)
+	case j.Log.Mark != nil:
+		n.mark(j.Log.Mark.Index)
 	}
+}
+
+// mark has log segments released that are below an index, which log and database file have passed.
+func (n *Node) mark(index uint64) {
+	n.marked.Store(index)
+	poke(n.marks)
 }
 
 // runFlusher brings the database file up to date: when enough is pending, when FlushInterval has passed, and when asked. It also does the
@@ -111,6 +131,9 @@ func (n *Node) flushable() uint64 {
 // flush writes what the log holds durably and tells the loop how far the file is now, unless that was told before.
 func (n *Node) flush(told *uint64) error {
 	flushed, err := n.cfg.Backend.Flush(n.flushable())
+	if err == nil {
+		n.dropReceived(flushed.Index)
+	}
 	if err != nil || flushed.Index == *told {
 		return err
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/replica"
@@ -17,11 +18,16 @@ type event struct {
 	applied   uint64 // index that the machine has applied
 	changes   []wire.ConfChange
 	flushed   *schema.Applied
-	conf      wire.ConfState // as of flushed
+	conf      wire.ConfState // as of flushed or installed
 	campaign  bool
 
 	unreachable uint64 // member that a message did not reach
 	transfer    uint64 // member that is to lead
+
+	installed *schema.Applied // where a snapshot ends that was installed, under conf
+
+	sendEnded     uint64 // member to which the sending of a snapshot has ended
+	sent, refused bool   // with success; without having begun
 }
 
 // loop owns consensus: it takes in whatever has come, asks for the output, and hands it out. It never waits for a disk.
@@ -29,13 +35,14 @@ type loop struct {
 	*Node
 	core      *replica.Consensus
 	rounds    rounds
+	sends     sends
 	proposals []proposal // taken, but not in the core's hands yet: there is no leader, or too much is uncommitted
 	data      [][]byte   // scratch of takeProposals
 	outdated  bool       // the published status differs in more than indexes
 }
 
 func (n *Node) runLoop() {
-	l := &loop{Node: n, core: n.cfg.Consensus}
+	l := &loop{Node: n, core: n.cfg.Consensus, sends: sends{}}
 	l.rounds.next = uint64(time.Now().UnixNano())
 	ticker := time.NewTicker(n.cfg.Tick)
 	defer ticker.Stop()
@@ -71,40 +78,76 @@ func (l *loop) turn() {
 
 func (l *loop) takeEvents() {
 	events := l.events.take()
-	for _, e := range events {
-		switch {
-		case e.persisted > 0:
-			l.core.Persisted(e.persisted)
-		case e.applied > 0:
-			l.core.Applied(e.applied, e.changes)
-			l.outdated = l.outdated || len(e.changes) > 0
-		case e.flushed != nil:
-			l.core.Flushed(*e.flushed, e.conf)
-		case e.campaign:
-			l.core.Campaign()
-		case e.unreachable != 0:
-			l.core.ReportUnreachable(e.unreachable)
-		case e.transfer != 0:
-			l.core.TransferLeader(e.transfer)
-		}
+	for i := range events {
+		l.takeEvent(&events[i])
 	}
 	l.events.done(events)
 }
 
+func (l *loop) takeEvent(e *event) {
+	switch {
+	case e.persisted > 0:
+		l.core.Persisted(e.persisted)
+	case e.applied > 0:
+		l.core.Applied(e.applied, e.changes)
+		l.outdated = l.outdated || len(e.changes) > 0
+	case e.flushed != nil:
+		l.core.Flushed(*e.flushed, e.conf)
+	case e.installed != nil:
+		l.core.Installed(*e.installed, e.conf)
+		l.outdated = true
+	case e.sendEnded != 0:
+		l.sendEnded(e)
+	case e.campaign:
+		l.core.Campaign()
+	case e.unreachable != 0:
+		l.core.ReportUnreachable(e.unreachable)
+	case e.transfer != 0:
+		l.core.TransferLeader(e.transfer)
+		l.outdated = true
+	}
+}
+
 func (l *loop) takeMessages() {
 	messages := l.messages.take()
-	for _, m := range messages {
-		switch err := l.core.Step(m); {
-		case errors.Is(err, raft.ErrDiverged):
-			l.fail(failed("consensus", err))
-		case err != nil:
-			l.cfg.Logger.Debug("message dropped", "from", m.From, "type", m.Type, "error", err)
-		}
+	for i := range messages {
+		l.takeMessage(&messages[i])
 	}
 	l.messages.done(messages)
 }
 
-// takeProposals hands the core all waiting proposals as one append. Without a leader they stay here until there is one or their callers give up.
+func (l *loop) takeMessage(m *wire.Message) {
+	if m.Type == wire.MsgSnap && (l.cfg.Adopt == nil || l.cfg.Restore == nil) {
+		l.cfg.Logger.Warn("snapshot refused: this member cannot install one", "from", hex(m.From))
+		return
+	}
+	switch err := l.core.Step(*m); {
+	case errors.Is(err, raft.ErrDiverged):
+		l.fail(failed("consensus", err))
+	case err != nil:
+		l.cfg.Logger.Debug("message dropped", "from", m.From, "type", m.Type, "error", err)
+	}
+}
+
+// What one turn proposes at most, so that what the log writer gets at once takes it a short time only. One proposal may exceed it.
+const (
+	maxTurnProposals = 4096
+	maxTurnBytes     = 8 << 20
+)
+
+// portion is how many of the first proposals one turn may propose.
+func portion(proposals []proposal) int {
+	bytes := 0
+	for i := range proposals {
+		bytes += len(proposals[i].data)
+		if i > 0 && (i == maxTurnProposals || bytes > maxTurnBytes) {
+			return i
+		}
+	}
+	return len(proposals)
+}
+
+// takeProposals hands the core waiting proposals as one append. Without a leader they stay here until there is one or their callers give up.
 func (l *loop) takeProposals() {
 	fresh := l.Node.proposals.take()
 	l.proposals = append(l.proposals, fresh...)
@@ -112,39 +155,55 @@ func (l *loop) takeProposals() {
 	if len(l.proposals) == 0 || l.core.Lead() == 0 {
 		return
 	}
-	// Noted before the core is asked: a caller that gives up in between must not be told that its proposal is certainly without effect.
-	l.proposals = l.waiters.wanted(l.proposals, true)
-	l.proposeChanges()
-	for _, p := range l.proposals {
-		l.data = append(l.data, p.data)
+	l.proposals = slices.DeleteFunc(l.proposals, l.proposeChange)
+	now := portion(l.proposals)
+	if now == 0 {
+		return
 	}
-	err := l.core.Propose(l.data...)
-	l.data = recycled(l.data, spareItems)
-	if err != nil {
-		l.cfg.Logger.Debug("proposals held back", "count", len(l.proposals), "error", err)
+	if !l.propose(l.proposals[:now]) {
 		l.proposals = l.waiters.wanted(l.proposals, false)
 		return
 	}
-	l.proposals = recycled(l.proposals, spareItems)
+	if now == len(l.proposals) {
+		l.proposals = recycled(l.proposals, spareItems)
+		return
+	}
+	l.proposals = slices.Delete(l.proposals, 0, now)
+	poke(l.wake) // the rest has its turn next
+}
+
+// propose hands the core some proposals, or returns false if it takes none now.
+func (l *loop) propose(proposals []proposal) bool {
+	// Noted before the core is asked: a caller that gives up in between must not be told that its proposal is certainly without effect.
+	for _, p := range l.waiters.wanted(proposals, true) {
+		l.data = append(l.data, p.data)
+	}
+	if len(l.data) == 0 {
+		return true
+	}
+	err := l.core.Propose(l.data...)
+	if err != nil {
+		l.cfg.Logger.Debug("proposals held back", "count", len(l.data), "error", err)
+	}
+	l.data = recycled(l.data, spareItems)
+	return err == nil
 }
 
 // emit hands out the parts of an output.
 func (l *loop) emit(out replica.Output) {
-	if out.Install != nil {
-		l.fail(errors.New("consensus: snapshot received, but this version cannot install one"))
-		return
-	}
 	// Before the applier gets entries: see flushable.
 	l.durable.Store(l.core.Durable())
 	if out.Writes() {
 		l.writes.put(out)
 	}
-	if len(out.Send) > 0 && l.cfg.Send != nil {
-		l.cfg.Send(out.Send)
-	}
-	if len(out.Apply) > 0 {
+	l.send(out.Send)
+	l.stopSends()
+	if len(out.Apply) > 0 || out.Install != nil {
 		l.backlog.Add(dataBytes(out.Apply))
-		l.entries.put(out.Apply...)
+		if out.Install != nil {
+			l.works.put(work{install: out.Install})
+		}
+		l.works.put(work{entries: out.Apply})
 	}
 	l.rounds.finish(out.Answer, nil)
 	l.rounds.lose(out.Refuse)
@@ -174,6 +233,10 @@ func (l *loop) publish() {
 	l.outdated = false
 	if seen.Lead == leader {
 		return
+	}
+	l.leaders.Add(1)
+	if leader != 0 && l.rounds.askAgain(l.core.Indexed) {
+		poke(l.wake)
 	}
 	l.cfg.Logger.Info("leader changed", "leader", hex(leader), "was", hex(seen.Lead), "term", st.Term)
 	if leader != 0 && l.cfg.Metrics.LeaderChanged != nil {

@@ -39,10 +39,14 @@ type Config struct {
 	SendSnapshot func(ctx context.Context, m wire.Message, body func(io.Writer) error) error
 	// Adopt puts the received database file of an index in the place of the present one. nil: snapshots are refused.
 	Adopt func(index uint64) error
+	// DropReceived deletes the received files that end before an index. nil: they stay.
+	DropReceived func(index uint64) error
 	// Restore builds the machine on the database file that was adopted.
 	Restore func(*backend.Backend) (*machine.Machine, error)
 	// SnapshotData is the data of a MsgSnap: the membership as other members want it there. nil: none.
 	SnapshotData func(*machine.Machine) []byte
+	// Connected reports whether there is a connection to another member. It tells why a request timed out. nil: there always is.
+	Connected func(id uint64) bool
 
 	Tick            time.Duration // one tick of the core
 	FlushInterval   time.Duration // longest time that applied data stays out of the database file
@@ -71,6 +75,7 @@ type Metrics struct {
 	ProposalFailed func()
 	LeaderChanged  func()
 	ReadFailed     func()
+	MessageDropped func() // one from another member found no room
 }
 
 // Node is a running member.
@@ -86,25 +91,31 @@ type Node struct {
 	wake      chan struct{} // the loop's
 	proposals *mailbox[proposal]
 	reads     *mailbox[*readWaiter]
-	messages  *mailbox[wire.Message]
+	messages  *inbox
 	events    *mailbox[event]
 	writes    *mailbox[replica.Output]
-	entries   *mailbox[wire.Entry]
+	works     *mailbox[work]
+	run       []wire.Entry // scratch of the applier
 	flushes   chan chan error
 	marks     chan struct{} // capacity 1: the log has a new mark, at marked
 	compact   chan struct{} // capacity 1: a compaction has something to do
+	installs  chan struct{} // capacity 1: installable went up
 
 	view    atomic.Pointer[mvcc.View]
 	status  atomic.Pointer[raft.Status] // its indexes may be a tick old
 	commit  atomic.Uint64
 	applied atomic.Uint64
 	durable atomic.Uint64 // stored by this member's log; written by the loop
-	marked  atomic.Uint64
-	backlog atomic.Int64 // bytes committed and not yet applied
+	marked  atomic.Uint64 // what is below may be released from the log
+
+	installable atomic.Uint64 // index of the newest snapshot whose mark the log holds durably
+	received    atomic.Uint64 // index of the newest snapshot that came, 0 if its file and those before are dealt with
+	leaders     atomic.Uint64 // how many times another leader, or none, was seen
+	backlog     atomic.Int64  // bytes committed and not yet applied
 
 	applyMu   sync.Mutex      // held while the applier changes the machine, and by Inspect; guards the next two
 	compacted []chan struct{} // closed when no compaction is left to do
-	hashing   bool            // a compaction waits for its hash, which another goroutine takes
+	hashing   *hashing        // a compaction waits for its hash, which another goroutine takes
 
 	ctx   context.Context // ends when the node stops
 	stop  context.CancelCauseFunc
@@ -129,13 +140,14 @@ func Start(cfg Config) *Node {
 		cfg: cfg, waiters: newWaiters(bound{cfg.MaxPending, cfg.MaxPendingBytes}), wake: wake,
 		proposals: newMailbox[proposal](wake),
 		reads:     newMailbox[*readWaiter](wake),
-		messages:  newMailbox[wire.Message](wake),
+		messages:  &inbox{mailbox: newMailbox[wire.Message](wake)},
 		events:    newMailbox[event](wake),
 		writes:    newMailbox[replica.Output](make(chan struct{}, 1)),
-		entries:   newMailbox[wire.Entry](make(chan struct{}, 1)),
+		works:     newMailbox[work](make(chan struct{}, 1)),
 		flushes:   make(chan chan error),
 		marks:     make(chan struct{}, 1),
 		compact:   make(chan struct{}, 1),
+		installs:  make(chan struct{}, 1),
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.close = sync.OnceValue(n.shutDown)
@@ -220,8 +232,16 @@ func (n *Node) Status() Status {
 // Pending is the number of proposals that wait for their answer.
 func (n *Node) Pending() int { return n.waiters.len() }
 
-// Step hands in a message of another member.
-func (n *Node) Step(m wire.Message) { n.messages.put(m) }
+// Step hands in a message of another member. If too much waits already it is dropped, as if it had been lost on its way. Of a MsgSnap the
+// database file must be there for Adopt, and Meta must say exactly where it ends: see replica.ExactMeta.
+func (n *Node) Step(m wire.Message) {
+	if m.Type == wire.MsgSnap && m.Snapshot != nil {
+		n.noteReceived(m.Snapshot.Meta.Index)
+	}
+	if !n.messages.offer(m) && n.cfg.Metrics.MessageDropped != nil {
+		n.cfg.Metrics.MessageDropped()
+	}
+}
 
 // Campaign starts an election at once.
 func (n *Node) Campaign() { n.events.put(event{campaign: true}) }
@@ -249,8 +269,10 @@ type proposal struct {
 // Propose replicates data and returns the machine's encoded reply. id must be unique on this member and be the request id within data.
 //
 // Errors: the machine's own; kverr.TooManyRequests if too much is waiting or the member is behind: nothing happened then. If ctx ends first
-// the error is ctx.Err() if the core never had the entry, so that it is certainly without effect; else kverr.Timeout (or kverr.Canceled), and
-// the outcome is unknown. It is unknown, too, with kverr.Stopped.
+// the error is ctx.Err() if the core never had the entry, so that it is certainly without effect; else the outcome is
+// unknown: kverr.Canceled, kverr.TimeoutDueToConnectionLost if this member does not reach a majority of the voters, otherwise
+// kverr.TimeoutDueToLeaderFail if the leader changed or was lost while the proposal waited, which may have been lost with it, otherwise
+// kverr.Timeout. It is unknown, too, with kverr.Stopped.
 func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
 	return n.submit(ctx, proposal{id: id, data: data})
 }
@@ -264,6 +286,7 @@ func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
 	if !ok {
 		return nil, kverr.TooManyRequests
 	}
+	leaders := n.leaders.Load()
 	n.proposals.put(p)
 	select {
 	case <-w.done:
@@ -279,11 +302,11 @@ func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
 	if n.cfg.Metrics.ProposalFailed != nil {
 		n.cfg.Metrics.ProposalFailed()
 	}
-	return nil, n.proposalError(ctx, accepted)
+	return nil, n.proposalError(ctx, accepted, leaders)
 }
 
-// proposalError says why a proposal got no answer.
-func (n *Node) proposalError(ctx context.Context, accepted bool) error {
+// proposalError says why a proposal got no answer. leaders is n.leaders as it was when the proposal came.
+func (n *Node) proposalError(ctx context.Context, accepted bool, leaders uint64) error {
 	switch {
 	case n.ctx.Err() != nil:
 		return kverr.Stopped
@@ -291,9 +314,28 @@ func (n *Node) proposalError(ctx context.Context, accepted bool) error {
 		return ctx.Err()
 	case errors.Is(ctx.Err(), context.Canceled):
 		return kverr.Canceled
+	case !n.reachesQuorum():
+		return kverr.TimeoutDueToConnectionLost
+	case n.leaders.Load() != leaders || n.status.Load().Lead == 0:
+		return kverr.TimeoutDueToLeaderFail
 	default:
 		return kverr.Timeout
 	}
+}
+
+// reachesQuorum reports whether this member and the voters that it is connected to are a majority.
+func (n *Node) reachesQuorum() bool {
+	if n.cfg.Connected == nil {
+		return true
+	}
+	st := n.status.Load()
+	reached := 0
+	for _, id := range st.ConfState.Voters {
+		if id == st.ID || n.cfg.Connected(id) {
+			reached++
+		}
+	}
+	return reached > len(st.ConfState.Voters)/2
 }
 
 // WaitApplied blocks until the machine has applied index.

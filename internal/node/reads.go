@@ -44,9 +44,23 @@ func (r *rounds) age(indexed func(id uint64) bool) {
 		return
 	}
 	if r.ticks++; r.ticks >= roundTicks {
-		r.waiting = append(r.inFlight, r.waiting...)
-		r.inFlight, r.current = nil, 0
+		r.giveUp()
 	}
+}
+
+// askAgain lets a round be asked again at once, of a leader that has just been heard of, and reports whether there is one to be asked:
+// what was asked of the leader before may never be answered.
+func (r *rounds) askAgain(indexed func(id uint64) bool) bool {
+	if r.current != 0 && !indexed(r.current) {
+		r.giveUp()
+	}
+	return r.current == 0 && len(r.waiting) > 0
+}
+
+// giveUp lets the reads of the round under way wait for another one.
+func (r *rounds) giveUp() {
+	r.waiting = append(r.inFlight, r.waiting...)
+	r.inFlight, r.current = nil, 0
 }
 
 // finish answers the round if its id is among ids.

@@ -127,6 +127,16 @@ func (a *Applier) ConfStateAt(index uint64) wire.ConfState {
 	return a.confs[0].state
 }
 
+// Install goes on with a machine that was built on the store after a snapshot has replaced its file, which ends at applied. The batch has
+// a view of it and nothing else.
+func (a *Applier) Install(m *machine.Machine, applied schema.Applied) *Batch {
+	if applied.Index <= a.applied.Index {
+		panic(fmt.Sprintf("replica: installing a snapshot up to %d after %d", applied.Index, a.applied.Index))
+	}
+	*a = *NewApplier(m, a.store, applied)
+	return &Batch{Index: applied.Index, Term: applied.Term, View: a.View(), Installed: m}
+}
+
 // CompactStep moves a compaction on by about budget revisions and reports whether there is more to do.
 func (a *Applier) CompactStep(budget int) (more bool, err error) {
 	more, err = a.machine.CompactStep(budget)

@@ -22,14 +22,39 @@ type Joined struct {
 	Log       wal.Batch
 	Write     bool           // otherwise there is nothing to write now
 	AfterSync []wire.Message // may leave once Log is written
+	Installed uint64         // index of the snapshot whose mark is in Log; it may be installed once Log is written; 0 is none
 	Persisted uint64         // to be handed to Consensus.Persisted then; 0 is nothing
 }
 
-// Join joins outputs, in the order in which Consensus gave them. outs may be used again at once.
+// batchBytes is about the most that is written at once, so that a write does not take long.
+const batchBytes = 8 << 20
+
+// Together returns how many of the first outputs Join may join into one batch, at least one of them. A snapshot begins a batch: what was to
+// be written before it is not behind its mark in the log.
+func Together(outs []Output) int {
+	size := 0
+	for i := range outs {
+		for j := range outs[i].Log.Entries {
+			size += len(outs[i].Log.Entries[j].Data)
+		}
+		if i > 0 && (outs[i].Install != nil || size > batchBytes) {
+			return i
+		}
+	}
+	return len(outs)
+}
+
+// Join joins outputs, in the order in which Consensus gave them, as many as Together allows. outs may be used again at once.
 func (b *Batcher) Join(outs []Output) Joined {
 	j := Joined{Log: wal.Batch{HardState: b.held}}
 	last := uint64(0)
 	for i := range outs {
+		if s := outs[i].Install; s != nil {
+			if i > 0 {
+				panic("replica: expected a snapshot to begin a batch")
+			}
+			j.Installed = s.Meta.Index
+		}
 		j.add(&outs[i].Log)
 		j.AfterSync = append(j.AfterSync, outs[i].AfterSync...)
 		last = max(last, outs[i].Seq) // an output that is only a mark has no number

@@ -24,7 +24,9 @@ import (
 //  1. A read is answered only once the machine has applied its read index; those that wait are in order of their index.
 //  2. A mark is at an index that the file was said to contain, so never above the flushed index; the flushed index is never above the
 //     applied one, the applied one never above the commit index.
-//  3. The core forgets no entry above the flushed index, nor, if there are other members, the last CatchupEntries applied ones.
+//  3. The core forgets no entry above the flushed index. If there are other members it keeps the last CatchupEntries applied ones and
+//     what is held for members that are sent a snapshot, as far as that is within CatchupBytes.
+//  4. From the Output with a snapshot until Installed tells of it, no mark is made and no completion of the old machine counts.
 type Consensus struct {
 	core *raft.Core
 	opts ConsensusOptions
@@ -32,6 +34,11 @@ type Consensus struct {
 	waiting []raft.ReadState // reads whose index is not applied yet, in order of their index
 	ready   []uint64         // reads to answer with the next Output
 	mark    *wal.Mark        // mark to write with the next Output
+
+	holds   []hold
+	weights weights // of committed entries in memory
+
+	installing uint64 // index of the newest snapshot that the machine does not hold yet, 0 if none
 
 	flush     flush // the last one told of; zero until then
 	commit    uint64
@@ -50,17 +57,21 @@ type flush struct {
 // alone reports whether no other member needs entries of the log.
 func (f *flush) alone() bool { return len(f.state.Voters) == 1 && len(f.state.Learners) == 0 }
 
-// ConsensusOptions are the distances at which Consensus acts, in log entries.
+// ConsensusOptions are the distances at which Consensus acts, in log entries where nothing else is said.
 type ConsensusOptions struct {
 	MarkEvery      uint64 // applied entries between two marks in the log
 	CatchupEntries uint64 // applied entries that stay in memory for slow followers
-	CatchupBytes   uint64 // their data, and that of entries kept for a member that is being sent a snapshot; 0 is 512 MiB
+	CatchupBytes   uint64 // memory for these, and for entries kept for a member that is being sent a snapshot; 0 is 512 MiB
+	HoldTicks      int    // ticks for which a member that was sent a snapshot may stand still before entries are kept for it no more; 0 is 300
 }
 
 // NewConsensus wraps a core whose machine has applied everything up to applied, of which marked is the last mark in the log.
 func NewConsensus(core *raft.Core, opts ConsensusOptions, applied, marked uint64) *Consensus {
+	opts.CatchupBytes = cmp.Or(opts.CatchupBytes, defaultCatchupBytes)
+	opts.HoldTicks = cmp.Or(opts.HoldTicks, defaultHoldTicks)
 	c := &Consensus{
-		core: core, opts: opts,
+		weights: weights{step: opts.CatchupBytes / weightPoints},
+		core:    core, opts: opts,
 		commit: core.Status().Commit, applied: applied, flushed: applied, marked: marked, compacted: marked,
 	}
 	c.leadAlone()
@@ -81,10 +92,10 @@ type Output struct {
 	Log       wal.Batch      // to be written
 	Send      []wire.Message // may leave at once
 	AfterSync []wire.Message // may leave once Seq is durable
-	Install   *wire.Snapshot
-	Apply     []wire.Entry // committed, in order
-	Answer    []uint64     // reads that may now be served from the machine
-	Refuse    []uint64     // reads that will not be answered: leadership was lost
+	Install   *wire.Snapshot // to be put in the place of machine and database file once Seq is durable, before Apply; report with Installed
+	Apply     []wire.Entry   // committed, in order
+	Answer    []uint64       // reads that may now be served from the machine
+	Refuse    []uint64       // reads that will not be answered: leadership was lost
 }
 
 // Writes reports whether there is anything for the log writer to do.
@@ -93,7 +104,10 @@ func (o *Output) Writes() bool {
 }
 
 // Tick tells the core that one tick of the clock has passed.
-func (c *Consensus) Tick() { c.core.Tick() }
+func (c *Consensus) Tick() {
+	c.core.Tick()
+	c.ageHolds()
+}
 
 // Step hands the core a message from a peer.
 func (c *Consensus) Step(m wire.Message) error { return c.core.Step(m) }
@@ -150,6 +164,9 @@ func (c *Consensus) Applied(index uint64, changes []wire.ConfChange) {
 	if index < c.applied {
 		panic(fmt.Sprintf("replica: applied index went back from %d to %d", c.applied, index))
 	}
+	if index < c.installing {
+		return // the snapshot has the changes already, and later ones
+	}
 	for _, cc := range changes {
 		c.core.ApplyConfChange(cc)
 	}
@@ -175,13 +192,34 @@ func (c *Consensus) releaseReads() {
 // Flushed tells that the database file contains everything up to a, under the configuration that held at a. It may come before Applied
 // tells of the same index, and counts from then on.
 func (c *Consensus) Flushed(a schema.Applied, state wire.ConfState) {
+	if a.Index < c.flush.at.Index {
+		return // of a file that a snapshot has replaced meanwhile
+	}
 	c.flush = flush{a, state}
+	c.settle()
+}
+
+// Installed tells that machine and database file are those of a snapshot, which ends at a with the configuration state. The log has its
+// mark already.
+func (c *Consensus) Installed(a schema.Applied, state wire.ConfState) {
+	if a.Index >= c.installing {
+		c.installing = 0
+	}
+	c.core.Applied(a.Index)
+	c.flush = flush{a, state}
+	c.applied, c.flushed, c.marked = max(c.applied, a.Index), max(c.flushed, a.Index), max(c.marked, a.Index)
+	c.compacted = max(c.compacted, a.Index)
+	c.releaseReads()
+	c.leadAlone()
 	c.settle()
 }
 
 // settle acts on what was flushed and applied. When enough came since the last mark, the next Output carries a new one, from where a
 // restart will read the log.
 func (c *Consensus) settle() {
+	if c.installing > 0 {
+		return
+	}
 	if at := c.flush.at; at.Index <= c.applied {
 		c.flushed = max(c.flushed, at.Index)
 		// Not c.flushed: after a restart it is known before the term and configuration that a mark needs are.
@@ -197,18 +235,6 @@ func (c *Consensus) settle() {
 // Marked is the index of the newest mark that was put into an Output.
 func (c *Consensus) Marked() uint64 { return c.marked }
 
-// forget lets the core drop entries that neither a restart nor a slow follower needs, in steps large enough to be cheap.
-func (c *Consensus) forget() {
-	limit := c.flushed
-	if !c.flush.alone() {
-		limit = min(limit, c.applied-min(c.applied, c.opts.CatchupEntries))
-	}
-	if limit > c.compacted+c.opts.CatchupEntries/8 {
-		c.core.Compact(limit)
-		c.compacted = limit
-	}
-}
-
 // Output collects what has to happen since the last call.
 func (c *Consensus) Output() Output {
 	e := c.core.Effects()
@@ -218,6 +244,10 @@ func (c *Consensus) Output() Output {
 	for _, r := range e.Reads {
 		c.park(r)
 	}
+	if e.InstallSnapshot != nil {
+		c.install(&e.InstallSnapshot.Meta)
+	}
+	c.weights.add(e.Committed)
 	out := Output{
 		Seq:  e.Seq,
 		Log:  wal.Batch{Entries: e.Append, HardState: e.HardState, Sync: e.MustSync, Mark: c.mark},
@@ -230,6 +260,14 @@ func (c *Consensus) Output() Output {
 	out.Log.Sync = out.Log.Sync || c.mark != nil
 	c.ready, c.mark = nil, nil
 	return out
+}
+
+// install notes that a snapshot takes the place of everything. Its mark and the hard state that commits it are written together.
+func (c *Consensus) install(meta *wire.SnapshotMeta) {
+	state := meta.ConfState.Clone()
+	c.mark = &wal.Mark{Index: meta.Index, Term: meta.Term, ConfState: &state}
+	c.installing = meta.Index
+	c.weights = weights{step: c.weights.step}
 }
 
 // park answers a read at once if it can, else keeps it in order of its index.
@@ -256,7 +294,7 @@ func (c *Consensus) Check() error {
 	if c.marked > c.flushed || c.flushed > c.applied || c.applied > c.commit {
 		return fmt.Errorf("consensus invariant 2: marked %d, flushed %d, applied %d, commit %d", c.marked, c.flushed, c.applied, c.commit)
 	}
-	if first := c.core.Status().First; first > c.flushed+1 {
+	if first := c.core.Status().First; first > max(c.flushed, c.installing)+1 {
 		return fmt.Errorf("consensus invariant 3: flushed %d, entries in memory begin with %d", c.flushed, first)
 	}
 	return nil

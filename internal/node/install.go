@@ -1,0 +1,114 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// work is what the applier gets: entries, or a snapshot that comes before all entries behind it.
+type work struct {
+	entries []wire.Entry
+	install *wire.Snapshot
+}
+
+// do applies entries, in runs that are as long as they can be, and installs snapshots, in the order given.
+func (n *Node) do(works []work) error {
+	for i := range works {
+		n.run = append(n.run, works[i].entries...)
+		if works[i].install == nil {
+			continue
+		}
+		if err := errors.Join(n.applyRun(), n.install(works[i].install)); err != nil {
+			return err
+		}
+	}
+	return n.applyRun()
+}
+
+func (n *Node) applyRun() error {
+	err := n.applyAll(n.run)
+	n.run = recycled(n.run, spareItems)
+	return err
+}
+
+// install puts a received snapshot in the place of machine and database file, once the log has its mark: from then on a restart would do
+// the same.
+func (n *Node) install(s *wire.Snapshot) error {
+	for n.installable.Load() < s.Meta.Index {
+		select {
+		case <-n.installs:
+		case <-n.ctx.Done():
+			return n.ctx.Err()
+		}
+	}
+	n.applyMu.Lock()
+	batch, at, err := n.replace(s)
+	n.applyMu.Unlock()
+	if err != nil {
+		return failed("installing a snapshot", err)
+	}
+	n.cfg.Logger.Info("snapshot installed", "index", at.Index, "term", at.Term, "revision", batch.View.Rev())
+	n.publishBatch(batch)
+	n.events.put(event{installed: &at, conf: s.Meta.ConfState})
+	n.mark(at.Index)
+	poke(n.compact)
+	return nil
+}
+
+// replace exchanges file and machine. What an earlier machine was compacting is forgotten. The caller holds applyMu.
+func (n *Node) replace(s *wire.Snapshot) (*replica.Batch, schema.Applied, error) {
+	if err := n.cfg.Backend.Replace(func() error { return n.cfg.Adopt(s.Meta.Index) }); err != nil {
+		return nil, schema.Applied{}, err
+	}
+	at := n.cfg.Backend.Flushed()
+	if at.Index != s.Meta.Index || at.Term != s.Meta.Term {
+		return nil, at, fmt.Errorf("the file ends at entry %d of term %d, expected %d of term %d", at.Index, at.Term, s.Meta.Index, s.Meta.Term)
+	}
+	m, err := n.cfg.Restore(n.cfg.Backend)
+	if err != nil {
+		return nil, at, err
+	}
+	if n.hashing != nil {
+		n.hashing.dropped.Store(true)
+		n.hashing = nil
+	}
+	batch := n.cfg.Applier.Install(m, at)
+	if !m.Compacting() {
+		n.wakeCompacted()
+	}
+	return batch, at, nil
+}
+
+// hashing is the hash of a compaction that another goroutine takes.
+type hashing struct {
+	dropped atomic.Bool // the machine that wants it is gone
+}
+
+// noteReceived notes that there is a received file which has to go one day.
+func (n *Node) noteReceived(index uint64) {
+	for {
+		newest := n.received.Load()
+		if newest >= index || n.received.CompareAndSwap(newest, index) {
+			return
+		}
+	}
+}
+
+// dropReceived deletes received files that will not be installed any more: the database file is beyond them.
+func (n *Node) dropReceived(flushed uint64) {
+	newest := n.received.Load()
+	if newest == 0 || newest > flushed || n.cfg.DropReceived == nil {
+		return
+	}
+	if !n.received.CompareAndSwap(newest, 0) {
+		return // another one comes just now
+	}
+	if err := n.cfg.DropReceived(newest + 1); err != nil {
+		n.cfg.Logger.Warn("received snapshots not deleted", "error", err)
+	}
+}
