@@ -59,16 +59,22 @@ func TestMembership(t *testing.T) {
 		after(time.Second / 2)
 		ctx := t.Context()
 		const self = servicetest.MemberID
-		wantError(t, "adding a bad URL", m.MemberAdd(ctx, []string{"nowhere"}, false), kverr.MemberBadURLs)
-		wantError(t, "adding a known URL", m.MemberAdd(ctx, []string{"http://peer1:2380"}, false), kverr.PeerURLExist)
-		wantError(t, "removing a stranger", m.MemberRemove(ctx, 5), kverr.MemberNotFound)
-		wantError(t, "removing the last voter", m.MemberRemove(ctx, self), kverr.MemberNotEnoughStarted)
-		wantError(t, "promoting a stranger", m.MemberPromote(ctx, 5), kverr.MemberNotFound)
-		wantError(t, "promoting a voter", m.MemberPromote(ctx, self), kverr.MemberNotLearner)
+		_, _, err := m.MemberAdd(ctx, []string{"nowhere"}, false)
+		wantError(t, "adding a bad URL", err, kverr.MemberBadURLs)
+		_, _, err = m.MemberAdd(ctx, []string{"http://peer1:2380"}, false)
+		wantError(t, "adding a known URL", err, kverr.PeerURLExist)
 		for _, id := range []uint64{0, 5} {
+			_, err = m.MemberRemove(ctx, id)
+			wantError(t, "removing a stranger", err, kverr.MemberNotFound)
 			_, err := m.MemberUpdate(ctx, id, []string{"http://x:1"})
 			wantError(t, "updating a stranger", err, kverr.MemberNotFound)
+			_, err = m.MemberPromote(ctx, id)
+			wantError(t, "promoting a stranger", err, kverr.MemberNotFound)
 		}
+		_, err = m.MemberRemove(ctx, self)
+		wantError(t, "removing the last voter", err, kverr.MemberNotEnoughStarted)
+		_, err = m.MemberPromote(ctx, self)
+		wantError(t, "promoting a voter", err, kverr.MemberNotLearner)
 		members, err := m.MemberUpdate(ctx, self, []string{"not checked"})
 		if err != nil || members[0].PeerURLs[0] != "not checked" || members[0].Name != servicetest.Name {
 			t.Errorf("updated to %+v, %v", members, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -24,6 +25,7 @@ type Status struct {
 	RaftAppliedIndex                   uint64
 	Errors                             []string
 	IsLearner                          bool
+	Downgrade                          membership.Downgrade
 	Keys, Revision, CompactionRevision int64
 }
 
@@ -34,7 +36,7 @@ func (s *Service) Status() Status {
 		Version: s.cfg.Version, StorageVersion: s.storageVersion(),
 		DBSize: sizes.FileBytes, DBSizeInUse: sizes.InUseBytes, DBSizeQuota: s.cfg.QuotaBytes,
 		Leader: st.Lead, RaftIndex: st.Commit, RaftTerm: st.Term, RaftAppliedIndex: st.Applied,
-		IsLearner: s.IsLearner(),
+		IsLearner: s.IsLearner(), Downgrade: s.cluster.Load().downgrade,
 	}
 	if st.Lead == 0 {
 		out.Errors = append(out.Errors, kverr.NoLeader.Text)
@@ -194,15 +196,4 @@ func (s *Service) Snapshot(ctx context.Context, begin func(size int64, version s
 		return begin(size, version), nil
 	})
 	return err
-}
-
-// MoveLeader hands leadership to another voter. Only the leader can do so.
-func (s *Service) MoveLeader(_ context.Context, to uint64) error {
-	switch {
-	case !s.IsLeader():
-		return kverr.NotLeader
-	case to == s.cfg.MemberID:
-		return nil
-	}
-	return kverr.BadLeaderTransferee
 }

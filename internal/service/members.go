@@ -2,8 +2,7 @@ package service
 
 import (
 	"context"
-	"fmt"
-	"slices"
+	"errors"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -13,67 +12,192 @@ import (
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
-// errOneMember refuses what would need other members, which this version cannot talk to yet.
-var errOneMember = &kverr.Error{Symbol: "OneMember", Code: kverr.CodeUnimplemented, Text: "quoin: this version runs clusters of one member"}
-
-// MemberAdd checks whether a member with these peer URLs could be added.
-func (s *Service) MemberAdd(_ context.Context, peerURLs []string, learner bool) error {
+// MemberAdd adds a member that will be started later, and returns it and all members. Whether the cluster can bear one more is checked
+// before, whether it may be is decided when the change is applied.
+func (s *Service) MemberAdd(ctx context.Context, peerURLs []string, learner bool) (added schema.Member, all []schema.Member, err error) {
 	urls, err := membership.AddedURLs(peerURLs)
 	if err != nil {
-		return kverr.MemberBadURLs
+		return added, nil, err
 	}
-	return s.decide(func(c *membership.Cluster) error {
-		if err := c.CheckAdd(learner, s.links()); err != nil {
-			return err
+	if s.cfg.StrictReconfig {
+		if err := s.decide(func(c *membership.Cluster) error { return c.CheckAdd(learner, s.links()) }); err != nil {
+			return added, nil, err
 		}
-		for _, m := range c.Members() {
-			if slices.ContainsFunc(m.PeerURLs, func(u string) bool { return slices.Contains(urls, u) }) {
-				return kverr.PeerURLExist
-			}
-		}
-		return errOneMember
+	}
+	now := s.clock.Now().Unix()
+	added = schema.Member{ID: membership.MemberID(urls, "", &now), PeerURLs: urls, IsLearner: learner}
+	all, err = s.changeMembers(ctx, change{
+		propose: func(id uint64) wire.ConfChange { return membership.AddChange(id, added) },
+		done:    membership.ErrIDExists,
+	})
+	return added, all, err
+}
+
+// MemberRemove removes a member for good and returns the others. The last voter cannot go.
+func (s *Service) MemberRemove(ctx context.Context, id uint64) ([]schema.Member, error) {
+	if id == 0 {
+		return nil, kverr.MemberNotFound // which no change can name
+	}
+	if err := s.decide(func(c *membership.Cluster) error { return s.checkRemove(c, id) }); err != nil {
+		return nil, err
+	}
+	return s.changeMembers(ctx, change{
+		propose: func(request uint64) wire.ConfChange { return membership.RemoveChange(request, id) },
+		done:    membership.ErrIDRemoved,
 	})
 }
 
-// MemberRemove removes a member. The last voter cannot go.
-func (s *Service) MemberRemove(_ context.Context, id uint64) error {
-	return s.decide(func(c *membership.Cluster) error {
-		if _, ok := c.Member(id); !ok {
-			return kverr.MemberNotFound
-		}
+func (s *Service) checkRemove(c *membership.Cluster, id uint64) error {
+	if s.cfg.StrictReconfig {
 		return c.CheckRemove(id, s.links())
-	})
-}
-
-// MemberPromote gives a learner a vote.
-func (s *Service) MemberPromote(_ context.Context, id uint64) error {
-	return s.decide(func(c *membership.Cluster) error {
-		m, ok := c.Member(id)
-		switch {
-		case !ok:
-			return kverr.MemberNotFound
-		case !m.IsLearner:
-			return kverr.MemberNotLearner
-		}
-		return errOneMember
-	})
+	}
+	if voters := c.Voters(); len(voters) == 1 && voters[0].ID == id {
+		return kverr.MemberNotEnoughStarted // nobody could ever decide anything again
+	}
+	return nil
 }
 
 // MemberUpdate changes the peer URLs of a member and returns all members. The URLs are taken as they are.
 func (s *Service) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) ([]schema.Member, error) {
 	if id == 0 {
-		return nil, kverr.MemberNotFound // which no change can name
+		return nil, kverr.MemberNotFound
 	}
-	return s.changeMembers(ctx, membership.UpdateChange(s.ids.next(), schema.Member{ID: id, PeerURLs: peerURLs}))
+	return s.changeMembers(ctx, change{propose: func(request uint64) wire.ConfChange {
+		return membership.UpdateChange(request, schema.Member{ID: id, PeerURLs: peerURLs})
+	}})
 }
 
-func (s *Service) changeMembers(ctx context.Context, cc wire.ConfChange) ([]schema.Member, error) {
+// MemberPromote gives a learner a vote and returns all members. The leader decides whether the learner is ready.
+func (s *Service) MemberPromote(ctx context.Context, id uint64) ([]schema.Member, error) {
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
-	if err := s.member.ProposeConfChange(ctx, cc); err != nil {
-		return nil, fmt.Errorf("changing the membership: %w", err)
+	err := s.atLeader(ctx, func(ctx context.Context) error {
+		return s.PromoteAsLeader(ctx, id)
+	}, func(ctx context.Context, urls []string) error {
+		return s.cfg.Peers.Promote(ctx, urls, id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.readIndex(ctx); err != nil { // this member may not have applied the change yet
+		s.cfg.Logger.Debug("members after a promotion may be out of date", "error", err)
 	}
 	return s.Members(ctx, false)
+}
+
+// promoteApplyTimeout is the time that a leader has to apply what was decided before a promotion.
+const promoteApplyTimeout = time.Second
+
+// PromoteAsLeader gives a learner a vote if this member leads. Errors: kverr.NotLeader, kverr.TimeoutWaitAppliedIndex, what stands against
+// the promotion, those of a proposal.
+func (s *Service) PromoteAsLeader(ctx context.Context, id uint64) error {
+	if !s.IsLeader() {
+		return kverr.NotLeader
+	}
+	if err := s.caughtUp(ctx); err != nil {
+		return err
+	}
+	if err := s.decide(func(c *membership.Cluster) error { return s.checkPromote(c, id) }); err != nil {
+		return err
+	}
+	_, err := s.changeMembers(ctx, change{
+		propose: func(request uint64) wire.ConfChange { return membership.PromoteChange(request, id) },
+		done:    membership.ErrNotLearner,
+	})
+	return err
+}
+
+// caughtUp waits until what is known to be committed is applied.
+func (s *Service) caughtUp(ctx context.Context) error {
+	brief, cancel := s.clock.WithTimeout(ctx, promoteApplyTimeout)
+	defer cancel()
+	err := s.member.WaitApplied(brief, s.member.Status().Commit)
+	if errors.Is(err, kverr.Timeout) && ctx.Err() == nil {
+		return kverr.TimeoutWaitAppliedIndex
+	}
+	return err
+}
+
+// checkPromote checks in the order that clients know: a voter that lags behind is told to be not ready.
+func (s *Service) checkPromote(c *membership.Cluster, id uint64) error {
+	if _, ok := c.Member(id); !ok {
+		return kverr.MemberNotFound
+	}
+	st := s.member.Status()
+	if st.Lead != s.cfg.MemberID {
+		return kverr.NotLeader
+	}
+	match := uint64(0)
+	for _, p := range st.Peers {
+		if p.ID == id {
+			match = p.Match
+		}
+	}
+	if !membership.LearnerReady(match, st.Last) {
+		return kverr.LearnerNotReady
+	}
+	if !s.cfg.StrictReconfig {
+		return nil
+	}
+	return c.CheckPromote(id)
+}
+
+// change is a change of the members as it is proposed.
+type change struct {
+	propose func(request uint64) wire.ConfChange
+	done    error // the rule that a second proposal breaks if the first one was applied; nil if a second one does no harm
+}
+
+// Timing of changes of the members.
+const (
+	changeTry   = 2 * time.Second       // for one proposal: a leader drops it without a word while another change is not applied
+	changePause = 20 * time.Millisecond // before the next proposal, if there was a word
+)
+
+// changeMembers proposes a change until it is applied or refused, and returns all members. A proposal that got lost is repeated.
+func (s *Service) changeMembers(ctx context.Context, c change) ([]schema.Member, error) {
+	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
+	defer cancel()
+	unknown := false // a former proposal may have been applied
+	for {
+		err := s.proposeChange(ctx, c.propose(s.ids.next()))
+		if unknown && c.done != nil && errors.Is(err, c.done) {
+			err = nil
+		}
+		if err == nil {
+			return s.Members(ctx, false)
+		}
+		lost := isTimeout(err)
+		if ctx.Err() != nil || !lost && !passing(err) {
+			return nil, err
+		}
+		unknown = unknown || lost && !errors.Is(err, context.DeadlineExceeded) // which says that the proposal went nowhere
+		if s.clock.Wait(ctx, nil, changePause) != nil {
+			return nil, timeoutError(ctx)
+		}
+	}
+}
+
+func (s *Service) proposeChange(ctx context.Context, cc wire.ConfChange) error {
+	ctx, cancel := s.clock.WithTimeout(ctx, changeTry)
+	defer cancel()
+	return s.member.ProposeConfChange(ctx, cc)
+}
+
+// isTimeout reports whether a proposal got no answer in its time.
+func isTimeout(err error) bool {
+	for _, timeout := range []error{kverr.Timeout, kverr.TimeoutDueToLeaderFail, kverr.TimeoutDueToConnectionLost, context.DeadlineExceeded} {
+		if errors.Is(err, timeout) {
+			return true
+		}
+	}
+	return false
+}
+
+// passing reports whether a change was refused for what may pass: consensus cannot take it now. What clients know is final.
+func passing(err error) bool {
+	_, known := kverr.From(err)
+	return !known && !errors.Is(err, context.Canceled)
 }
 
 // decide asks fn about the membership as it is now.
@@ -82,7 +206,12 @@ func (s *Service) decide(fn func(*membership.Cluster) error) (err error) {
 	return err
 }
 
-// links is this member's connections: it is alone.
+// links is this member's connections.
 func (s *Service) links() membership.Links {
-	return membership.Links{Self: s.cfg.MemberID, Since: func(uint64) (time.Duration, bool) { return 0, false }}
+	return membership.Links{Self: s.cfg.MemberID, Since: func(id uint64) (time.Duration, bool) {
+		if s.cfg.Peers == nil {
+			return 0, false
+		}
+		return s.cfg.Peers.Connected(id)
+	}}
 }

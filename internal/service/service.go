@@ -89,8 +89,9 @@ type Service struct {
 	pages   pages
 
 	progress   progress
-	leaderless leaderless
+	leadership leadership
 	noSpace    chan struct{} // capacity 1: the alarm is to be raised
+	leads      chan struct{} // capacity 1: this member has begun to lead
 	left       bool          // SelfRemoved was called; belongs to Bind, then to the applier
 	start      time.Time     // origin of now
 	ctx        context.Context
@@ -110,11 +111,11 @@ func New(cfg Config, m *machine.Machine) *Service {
 	start := cfg.Clock.Now()
 	s := &Service{
 		cfg: cfg, clock: cfg.Clock, machine: m, start: start, ids: newRequestIDs(cfg.MemberID, start),
-		bound: make(chan struct{}), noSpace: make(chan struct{}, 1), tasks: tasks{clock: cfg.Clock},
+		bound: make(chan struct{}), noSpace: make(chan struct{}, 1), leads: make(chan struct{}, 1), tasks: tasks{clock: cfg.Clock},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.leases.init()
-	s.leaderless.init()
+	s.leadership.init(start)
 	s.pages.init()
 	s.progress.init()
 	s.restoreLeases(m.Leases())
@@ -130,7 +131,7 @@ func (s *Service) Bind(m Member, b *backend.Backend) {
 	s.member, s.backend = m, b
 	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runNoSpace, s.runProgress} {
+	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runNoSpace, s.runProgress} {
 		s.tasks.run(run)
 	}
 }
@@ -145,6 +146,9 @@ func (s *Service) Close() {
 
 // Applied takes note of a batch, before its requests are answered (node.Observer).
 func (s *Service) Applied(b *replica.Batch) {
+	if b.Installed != nil {
+		s.installed(b.Installed)
+	}
 	for i := range b.Outcomes {
 		o := &b.Outcomes[i]
 		if len(o.Leases) > 0 {
@@ -154,7 +158,7 @@ func (s *Service) Applied(b *replica.Batch) {
 			s.alarms.Store(&o.Alarms)
 		}
 	}
-	if changesCluster(b) {
+	if b.Installed != nil || changesCluster(b) {
 		s.cluster.Store(readCluster(s.machine))
 		<-s.bound
 		s.tellMembers()
@@ -165,6 +169,15 @@ func (s *Service) Applied(b *replica.Batch) {
 	}
 	s.pages.forget(b.View.Rev(), b.View.CompactRev())
 	s.hub.Publish(b.View.Rev(), b.Events)
+}
+
+// installed takes over a state that a snapshot has brought in the place of the former one.
+func (s *Service) installed(m *machine.Machine) {
+	s.machine = m
+	s.leases.forget()
+	s.restoreLeases(m.Leases())
+	alarms := m.Alarms()
+	s.alarms.Store(&alarms)
 }
 
 // now is the monotonic time in nanoseconds.

@@ -26,17 +26,29 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 
 // MemberAdd adds a member that will be started later.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	return nil, toStatus(s.svc.MemberAdd(ctx, r.PeerURLs, r.IsLearner))
+	added, members, err := s.svc.MemberAdd(ctx, r.PeerURLs, r.IsLearner)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.MemberAddResponse{Header: s.header(), Member: toMember(added), Members: toMembers(members)}, nil
 }
 
 // MemberRemove removes a member for good.
 func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	return nil, toStatus(s.svc.MemberRemove(ctx, r.ID))
+	members, err := s.svc.MemberRemove(ctx, r.ID)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.MemberRemoveResponse{Header: s.header(), Members: toMembers(members)}, nil
 }
 
 // MemberPromote gives a learner a vote.
 func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
-	return nil, toStatus(s.svc.MemberPromote(ctx, r.ID))
+	members, err := s.svc.MemberPromote(ctx, r.ID)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.MemberPromoteResponse{Header: s.header(), Members: toMembers(members)}, nil
 }
 
 // MemberUpdate changes a member's peer URLs.
@@ -53,10 +65,14 @@ func (s *clusterServer) header() *pb.ResponseHeader {
 	return &pb.ResponseHeader{ClusterId: h.ClusterID, MemberId: h.MemberID, RaftTerm: h.RaftTerm}
 }
 
+func toMember(m schema.Member) *pb.Member {
+	return &pb.Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner}
+}
+
 func toMembers(members []schema.Member) []*pb.Member {
 	out := make([]*pb.Member, len(members))
 	for i, m := range members {
-		out[i] = &pb.Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner}
+		out[i] = toMember(m)
 	}
 	return out
 }

@@ -33,7 +33,7 @@ func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.Stat
 		Header: s.header(), Version: st.Version, StorageVersion: st.StorageVersion,
 		DbSize: st.DBSize, DbSizeInUse: st.DBSizeInUse, DbSizeQuota: st.DBSizeQuota,
 		Leader: st.Leader, RaftIndex: st.RaftIndex, RaftTerm: st.RaftTerm, RaftAppliedIndex: st.RaftAppliedIndex,
-		Errors: st.Errors, IsLearner: st.IsLearner, DowngradeInfo: &pb.DowngradeInfo{},
+		Errors: st.Errors, IsLearner: st.IsLearner, DowngradeInfo: &pb.DowngradeInfo{Enabled: st.Downgrade.Enabled, TargetVersion: st.Downgrade.TargetVersion},
 	}, nil
 }
 
