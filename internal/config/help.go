@@ -53,7 +53,7 @@ const documentHead = `# Configuration of a member
 environment variable instead: ` + "`--data-dir` is `ETCD_DATA_DIR`" + `. An empty variable counts as not set. A flag and its variable together
 are an error, since one of them would be ignored unseen. A variable ` + "`ETCD_…`" + ` that sets nothing is warned of in the log.
 
-Durations are written like ` + "`100ms` or `5s`" + `, lists with commas. Addresses are ` + "`http://host:port` or `unix://path`" + `; those to
+Durations are written like ` + "`100ms` or `5s`" + `, lists with commas. Addresses are ` + "`http://host:port`, `https://host:port` or `unix://path`" + `; those to
 listen on name an IP address or ` + "`localhost`" + `.
 
 How a start ends when something is wrong:

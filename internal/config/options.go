@@ -22,6 +22,7 @@ type Config struct {
 	SnapshotCount        uint64 // applied entries between two WAL snapshot marks
 	SnapshotCatchup      uint64 // log entries kept in memory after a mark
 	MaxWALs              uint   // log files kept besides the needed ones; 0 keeps all
+	MaxSnapshots         uint   // no effect
 	HeartbeatMs          uint
 	ElectionMs           uint
 	QuotaBytes           int64 // 0: DefaultQuotaBytes; negative: no quota
@@ -39,16 +40,30 @@ type Config struct {
 	WarningApply         time.Duration
 	CompactionBatchLimit int
 	CompactionSleep      time.Duration
+	SocketReusePort      bool // see ListenConfig
+	SocketReuseAddress   bool // see ListenConfig
 
 	// Clustering.
 	AdvertisePeerURLs   URLs
 	AdvertiseClientURLs URLs
-	InitialCluster      string
-	InitialClusterState string
+	InitialCluster      string // empty if DiscoverySRV or Discovery tells it
+	InitialClusterState string // "new" or "existing"
 	InitialClusterToken string
+	DiscoverySRV        string // DNS domain whose SRV records name the members
+	DiscoverySRVName    string // suffix of the service's name there
+	DiscoveryFallback   string // always "exit"
+	Discovery           Discovery
 	StrictReconfigCheck bool
 	PreVote             bool
 	MaxLearners         int
+	ElectionTickAdvance bool // a member that starts waits shorter for its first leader, once it reaches another one
+
+	// Security.
+	PeerTLS         PeerTLS
+	SelfSignedYears uint   // how long certificates are valid that auto-tls makes
+	TLSMinVersion   string // "TLS1.2" or "TLS1.3"
+	TLSMaxVersion   string // as TLSMinVersion, or empty: no limit
+	CipherSuites    Words  // names as in crypto/tls; empty: Go's choice
 
 	// Logging.
 	Logger     string
@@ -61,8 +76,36 @@ type Config struct {
 	Metrics       string // "extensive" adds histograms of the times of gRPC calls
 	UnsafeNoFsync bool
 
+	// ForceNewCluster makes a cluster of this member alone of the data it has.
+	ForceNewCluster bool
+
 	// set holds the names of the options given explicitly, by flag or environment.
 	set map[string]bool
+}
+
+// Discovery is how to reach a v3 discovery service: another cluster, in whose key space new members find each other.
+type Discovery struct {
+	Endpoints                        Words // empty: there is no discovery service
+	Token                            string
+	DialTimeout, RequestTimeout      time.Duration
+	KeepAliveTime, KeepAliveTimeout  time.Duration
+	Insecure, SkipVerify             bool // plain text for endpoints without a scheme; TLS without checks
+	CertFile, KeyFile, TrustedCAFile string
+	User, Password                   string
+}
+
+// Enabled tells whether a discovery service is to be asked.
+func (d *Discovery) Enabled() bool { return d.Token != "" || len(d.Endpoints) > 0 }
+
+// PeerTLS is how members prove to each other who they are. File names; empty is none.
+type PeerTLS struct {
+	CertFile, KeyFile             string // of this member as server, and as client if it has no others
+	ClientCertFile, ClientKeyFile string
+	ClientCertAuth                bool // certificates of others are checked; a trusted CA alone does so too
+	TrustedCAFile, CRLFile        string
+	AutoTLS                       bool // certificates that this member makes for itself
+	AllowedCNs, AllowedHostnames  Words
+	SkipClientSANVerification     bool
 }
 
 // Limits that the contract fixes.
@@ -98,6 +141,8 @@ func (c *Config) options() []Option {
 	c.memberOptions(add)
 	c.limitOptions(add)
 	c.clusterOptions(add)
+	c.discoveryOptions(add)
+	c.securityOptions(add)
 	c.otherOptions(add)
 	return table
 }
@@ -109,11 +154,12 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "name", text(&c.Name), "human-readable name of this member")
 	add(g, "data-dir", text(&c.DataDir), "path of the data directory (if empty: the name followed by .etcd)")
 	add(g, "wal-dir", text(&c.WALDir), "path of a dedicated directory for the write-ahead log")
-	add(g, "listen-peer-urls", &c.ListenPeerURLs, "URLs to listen on for other members; this version has none and does not listen")
+	add(g, "listen-peer-urls", &c.ListenPeerURLs, "URLs to listen on for other members")
 	add(g, "listen-client-urls", &c.ListenClientURLs, "URLs to listen on for clients, gRPC and HTTP")
 	add(g, "snapshot-count", unsigned64(&c.SnapshotCount), "applied entries between two snapshot marks in the log")
 	add(g, "snapshot-catchup-entries", unsigned64(&c.SnapshotCatchup), "log entries kept in memory for slow followers after a mark")
 	add(g, "max-wals", unsigned(&c.MaxWALs), "log files kept (0 is unlimited)")
+	add(g, "max-snapshots", unsigned(&c.MaxSnapshots), "accepted and without effect: a snapshot that was received is kept as the database itself")
 	add(g, "heartbeat-interval", unsigned(&c.HeartbeatMs), "milliseconds between two heartbeats")
 	add(g, "election-timeout", unsigned(&c.ElectionMs), "milliseconds without a leader before an election")
 	add(g, "backend-bbolt-freelist-type", text(&c.FreelistType), "how the database file keeps its free pages: map or array")
@@ -121,6 +167,8 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "backend-batch-limit", integer(&c.BatchLimit), "accepted and without effect: data is written to the database file by time and size")
 	add(g, "compaction-batch-limit", integer(&c.CompactionBatchLimit), "revisions visited in one step of a compaction (0: 1000)")
 	add(g, "compaction-sleep-interval", span(&c.CompactionSleep), "pause between two steps of a compaction (0: 10ms)")
+	add(g, "socket-reuse-port", boolean(&c.SocketReusePort), "let other processes listen on the same ports")
+	add(g, "socket-reuse-address", boolean(&c.SocketReuseAddress), "listen on addresses that closed connections still hold, which is always so")
 }
 
 func (c *Config) limitOptions(add adder) {
@@ -141,12 +189,54 @@ func (c *Config) clusterOptions(add adder) {
 	const g = "Clustering"
 	add(g, "initial-advertise-peer-urls", &c.AdvertisePeerURLs, "peer URLs of this member, as others reach it")
 	add(g, "advertise-client-urls", &c.AdvertiseClientURLs, "client URLs of this member, as clients reach it")
-	add(g, "initial-cluster", text(&c.InitialCluster), "members of a new cluster as name=url,name=url (this member alone if empty)")
-	add(g, "initial-cluster-state", choice(&c.InitialClusterState, "new", "existing"), "new or existing; this version founds new clusters only")
+	add(g, "initial-cluster", text(&c.InitialCluster), "members of the cluster, this one among them, as name=url,name=url (if empty: this member alone)")
+	add(g, "initial-cluster-state", choice(&c.InitialClusterState, "new", "existing"), "new: found a cluster together with the other initial members; existing: join one that has this member on its list")
 	add(g, "initial-cluster-token", text(&c.InitialClusterToken), "word that sets clusters with equal URLs apart")
-	add(g, "strict-reconfig-check", boolean(&c.StrictReconfigCheck), "accepted and without effect: membership changes that would lose quorum are always refused")
+	add(g, "strict-reconfig-check", boolean(&c.StrictReconfigCheck), "refuse membership changes that would put the quorum at risk")
 	add(g, "pre-vote", boolean(&c.PreVote), "ask before disturbing a leader with an election")
-	add(g, "max-learners", integer(&c.MaxLearners), "learners that the cluster may have")
+	add(g, "max-learners", integer(&c.MaxLearners), "learners that the cluster may have, equal on all members")
+	add(g, "initial-election-tick-advance", boolean(&c.ElectionTickAdvance), "shorten the wait for the first election after a start, once another member is reached")
+}
+
+func (c *Config) discoveryOptions(add adder) {
+	const g = "Discovery"
+	d := &c.Discovery
+	add(g, "discovery-srv", text(&c.DiscoverySRV), "DNS domain whose SRV records name the initial members")
+	add(g, "discovery-srv-name", text(&c.DiscoverySRVName), "suffix of the service that is looked up there: etcd-server-ssl-name, etcd-server-name")
+	add(g, "discovery-fallback", choice(&c.DiscoveryFallback, "exit", "proxy"), "what follows when discovery fails; only exit is possible")
+	add(g, "discovery-endpoints", &d.Endpoints, "client URLs of the discovery service, a cluster in which the initial members find each other")
+	add(g, "discovery-token", text(&d.Token), "word under which they do so there; it also takes the place of the initial cluster token")
+	add(g, "discovery-dial-timeout", span(&d.DialTimeout), "time to connect to the discovery service")
+	add(g, "discovery-request-timeout", span(&d.RequestTimeout), "time for one request to the discovery service")
+	add(g, "discovery-keepalive-time", span(&d.KeepAliveTime), "idle time before the discovery service is pinged")
+	add(g, "discovery-keepalive-timeout", span(&d.KeepAliveTimeout), "time that it has to answer a ping")
+	add(g, "discovery-insecure-transport", boolean(&d.Insecure), "speak to the discovery service without TLS unless certificates are given")
+	add(g, "discovery-insecure-skip-tls-verify", boolean(&d.SkipVerify), "accept any certificate of the discovery service (for tests)")
+	add(g, "discovery-cert", text(&d.CertFile), "client certificate file for the discovery service")
+	add(g, "discovery-key", text(&d.KeyFile), "its key file")
+	add(g, "discovery-cacert", text(&d.TrustedCAFile), "file of the authorities that the discovery service's certificate is checked against")
+	add(g, "discovery-user", text(&d.User), "user at the discovery service, as name:password or with discovery-password")
+	add(g, "discovery-password", text(&d.Password), "that user's password")
+}
+
+func (c *Config) securityOptions(add adder) {
+	const g = "Security"
+	p := &c.PeerTLS
+	add(g, "peer-cert-file", text(&p.CertFile), "certificate file for https peer URLs")
+	add(g, "peer-key-file", text(&p.KeyFile), "its key file")
+	add(g, "peer-client-cert-file", text(&p.ClientCertFile), "certificate file for connections to other members (if empty: peer-cert-file)")
+	add(g, "peer-client-key-file", text(&p.ClientKeyFile), "its key file")
+	add(g, "peer-client-cert-auth", boolean(&p.ClientCertAuth), "demand certificates from other members; a trusted CA alone does so too")
+	add(g, "peer-trusted-ca-file", text(&p.TrustedCAFile), "file of the authorities that other members' certificates are checked against")
+	add(g, "peer-crl-file", text(&p.CRLFile), "file of revoked certificates")
+	add(g, "peer-auto-tls", boolean(&p.AutoTLS), "make certificates for https peer URLs and trust those of others unchecked")
+	add(g, "peer-cert-allowed-cn", &p.AllowedCNs, "common names that a member's certificate may have, comma separated")
+	add(g, "peer-cert-allowed-hostname", &p.AllowedHostnames, "host names of which a member's certificate must have one, comma separated")
+	add(g, "peer-skip-client-san-verification", boolean(&p.SkipClientSANVerification), "do not compare the names in a member's certificate with its address")
+	add(g, "self-signed-cert-validity", unsigned(&c.SelfSignedYears), "years for which certificates are valid that a member makes for itself")
+	add(g, "tls-min-version", text(&c.TLSMinVersion), "oldest TLS version: TLS1.2 or TLS1.3")
+	add(g, "tls-max-version", text(&c.TLSMaxVersion), "newest TLS version (if empty: no limit)")
+	add(g, "cipher-suites", &c.CipherSuites, "cipher suites for TLS1.2, comma separated (if empty: Go's choice)")
 }
 
 func (c *Config) otherOptions(add adder) {
@@ -156,6 +246,7 @@ func (c *Config) otherOptions(add adder) {
 	add("Logging", "log-outputs", text(&c.LogOutputs), "where logs go: default (stderr), stdout, stderr or file paths, comma separated")
 	add("Profiling and metrics", "enable-pprof", boolean(&c.EnablePprof), "serve profiles under /debug/pprof/ on the client URLs; log level debug does so too")
 	add("Profiling and metrics", "metrics", text(&c.Metrics), "basic or extensive, which adds histograms of the times of gRPC calls")
+	add("Unsafe", "force-new-cluster", boolean(&c.ForceNewCluster), "start a cluster of this member alone with the data it has: all others are removed from it")
 	add("Unsafe", "unsafe-no-fsync", boolean(&c.UnsafeNoFsync), "never sync files: a crash of the machine loses data")
 }
 
@@ -165,7 +256,7 @@ func Default() *Config {
 		Name:             "default",
 		ListenPeerURLs:   mustURLs("http://localhost:2380"),
 		ListenClientURLs: mustURLs("http://localhost:2379"),
-		SnapshotCount:    10000, SnapshotCatchup: 5000, MaxWALs: 5,
+		SnapshotCount:    10000, SnapshotCatchup: 5000, MaxWALs: 5, MaxSnapshots: 5,
 		HeartbeatMs: 100, ElectionMs: 1000,
 		FreelistType: "map",
 		MaxTxnOps:    128, MaxRequestBytes: defaultRequestBytes, MaxConcurrentStreams: defaultMaxStreams,
@@ -173,8 +264,13 @@ func Default() *Config {
 		EnableGateway: true, WarningApply: 100 * time.Millisecond,
 		AdvertisePeerURLs:   mustURLs("http://localhost:2380"),
 		AdvertiseClientURLs: mustURLs("http://localhost:2379"),
-		InitialClusterState: "new", InitialClusterToken: "etcd-cluster",
-		StrictReconfigCheck: true, PreVote: true, MaxLearners: 1,
+		InitialClusterState: "new", InitialClusterToken: "etcd-cluster", DiscoveryFallback: "exit",
+		Discovery: Discovery{
+			DialTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second, KeepAliveTime: 2 * time.Second, KeepAliveTimeout: 6 * time.Second,
+			Insecure: true,
+		},
+		StrictReconfigCheck: true, PreVote: true, MaxLearners: 1, ElectionTickAdvance: true,
+		SelfSignedYears: 1, TLSMinVersion: "TLS1.2",
 		Logger: "zap", LogLevel: "info", LogFormat: "json", LogOutputs: "default", Metrics: "basic",
 		set: map[string]bool{},
 	}

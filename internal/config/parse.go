@@ -111,7 +111,7 @@ func unknownVariable(key string) string {
 // changes nothing.
 func (c *Config) Complete() error {
 	c.derive()
-	for _, check := range []func() error{c.checkTicks, c.checkNumbers, c.checkURLs, c.checkLogging} {
+	for _, check := range []func() error{c.checkTicks, c.checkNumbers, c.checkURLs, c.checkBootstrap, c.checkSecurity, c.checkLogging} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (c *Config) derive() {
 	if c.DataDir == "" {
 		c.DataDir = c.Name + ".etcd"
 	}
-	if c.InitialCluster == "" {
+	if c.InitialCluster == "" && c.DiscoverySRV == "" && !c.Discovery.Enabled() {
 		parts := make([]string, 0, len(c.AdvertisePeerURLs))
 		for _, u := range c.AdvertisePeerURLs.Strings() {
 			parts = append(parts, c.Name+"="+u)
@@ -181,6 +181,18 @@ func (c *Config) checkURLs() error {
 		if err := checkBindable(&u); err != nil {
 			return err
 		}
+	}
+	for _, u := range c.ListenClientURLs {
+		if isTLS(&u) {
+			return fmt.Errorf("TLS is not available for clients in this version: cannot listen on %s", &u)
+		}
+	}
+	if err := checkReachable(c.AdvertisePeerURLs); err != nil {
+		return fmt.Errorf(`--initial-advertise-peer-urls %q must be "host:port" (%w)`, c.AdvertisePeerURLs.String(), err)
+	}
+	if err := checkReachable(c.AdvertiseClientURLs); err != nil {
+		return fmt.Errorf(`--advertise-client-urls %q must be in the format "host:port", "unix:/path/to/socket" or "unixs:/path/to/socket" (%w)`,
+			c.AdvertiseClientURLs.String(), err)
 	}
 	if c.set["listen-client-urls"] && !c.set["advertise-client-urls"] {
 		return errors.New("--advertise-client-urls is required when --listen-client-urls is set explicitly")

@@ -67,13 +67,10 @@ func parseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkBindable refuses a host that is a name, for one binds to addresses, and what needs TLS.
+// checkBindable refuses a host that is a name, for one binds to addresses.
 func checkBindable(u *url.URL) error {
-	if u.Scheme == "https" || u.Scheme == "unixs" {
-		return fmt.Errorf("TLS is not available in this version: cannot listen on %s", u)
-	}
 	host := u.Hostname()
-	if u.Scheme == "unix" || host == "" || host == "localhost" {
+	if u.Scheme == "unix" || u.Scheme == "unixs" || host == "" || host == "localhost" {
 		return nil
 	}
 	if _, err := netip.ParseAddr(host); err != nil {
@@ -88,6 +85,21 @@ func mustURLs(s string) URLs {
 		panic(fmt.Sprintf("config: built-in default %q: %v", s, err))
 	}
 	return u
+}
+
+// Words is a comma-separated list.
+type Words []string
+
+// String joins the list with commas.
+func (w *Words) String() string { return strings.Join(*w, ",") }
+
+// Set splits s at its commas; the empty text is the empty list.
+func (w *Words) Set(s string) error {
+	*w = nil
+	if s != "" {
+		*w = strings.Split(s, ",")
+	}
+	return nil
 }
 
 // scalar is an option of one plain value.

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"syscall"
+)
+
+func isTLS(u *url.URL) bool { return u.Scheme == "https" || u.Scheme == "unixs" }
+
+// checkReachable refuses addresses without a host, which nobody can reach.
+func checkReachable(urls URLs) error {
+	for i := range urls {
+		if u := &urls[i]; u.Host == "" && u.Path == "" || u.Hostname() == "" && u.Port() != "" {
+			return fmt.Errorf("unexpected empty host (%s)", u)
+		}
+	}
+	return nil
+}
+
+// checkBootstrap checks how a member without data is to find its cluster: there is one way at most.
+func (c *Config) checkBootstrap() error {
+	sources := 0
+	for _, given := range []bool{c.InitialCluster != "", c.DiscoverySRV != "", c.Discovery.Enabled()} {
+		if given {
+			sources++
+		}
+	}
+	d := &c.Discovery
+	switch {
+	case c.DiscoveryFallback == "proxy":
+		return errors.New(`v2 proxy is deprecated, and --discovery-fallback can't be configured as "proxy"`)
+	case c.InitialClusterState != "new" && c.InitialClusterState != "existing":
+		return fmt.Errorf("unexpected clusterState %q", c.InitialClusterState)
+	case sources > 1:
+		return errors.New(`multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery-endpoints" or "discovery-srv"`)
+	case d.Enabled() && (d.Token == "" || len(d.Endpoints) == 0):
+		return errors.New("both --discovery-token and --discovery-endpoints must be set")
+	case slices.Contains(d.Endpoints, ""):
+		return errors.New("--discovery-endpoints must not contain empty endpoints")
+	}
+	return nil
+}
+
+func (c *Config) checkSecurity() error {
+	for _, check := range []func() error{c.checkTLSVersions, c.checkCipherSuites, c.checkPeerTLS} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkTLSVersions() error {
+	least, err := tlsVersion(c.TLSMinVersion)
+	if err != nil {
+		return err
+	}
+	most, err := tlsVersion(c.TLSMaxVersion)
+	switch {
+	case err != nil:
+		return err
+	case most != 0 && least > most:
+		return fmt.Errorf("min version (%s) is greater than max version (%s)", c.TLSMinVersion, c.TLSMaxVersion)
+	case least == tls.VersionTLS13 && len(c.CipherSuites) > 0:
+		return errors.New("cipher suites cannot be configured when only TLS1.3 is enabled")
+	}
+	return nil
+}
+
+// tlsVersion is the number of a version, 0 for none.
+func tlsVersion(name string) (uint16, error) {
+	switch name {
+	case "":
+		return 0, nil
+	case "TLS1.2":
+		return tls.VersionTLS12, nil
+	case "TLS1.3":
+		return tls.VersionTLS13, nil
+	}
+	return 0, fmt.Errorf("unexpected TLS version %q (must be one of: TLS1.2, TLS1.3)", name)
+}
+
+func (c *Config) checkCipherSuites() error {
+	_, err := cipherSuites(c.CipherSuites)
+	return err
+}
+
+func cipherSuites(names []string) ([]uint16, error) {
+	known := map[string]uint16{}
+	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		known[suite.Name] = suite.ID
+	}
+	var ids []uint16
+	for _, name := range names {
+		id, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("unexpected TLS cipher suite %q", name)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// TLSBounds are the options that hold for all TLS of this member, as crypto/tls wants them: 0 and nil are Go's choice. The Config must be
+// complete.
+func (c *Config) TLSBounds() (minVersion, maxVersion uint16, suites []uint16) {
+	minVersion, _ = tlsVersion(c.TLSMinVersion) // Complete has read all three
+	maxVersion, _ = tlsVersion(c.TLSMaxVersion)
+	suites, _ = cipherSuites(c.CipherSuites)
+	return minVersion, maxVersion, suites
+}
+
+// checkPeerTLS checks the files that https peer URLs need. Without such URLs they have no effect and are not looked at.
+func (c *Config) checkPeerTLS() error {
+	p := &c.PeerTLS
+	listens := slices.ContainsFunc(c.ListenPeerURLs, func(u url.URL) bool { return isTLS(&u) })
+	switch {
+	case !listens && !slices.ContainsFunc(c.AdvertisePeerURLs, func(u url.URL) bool { return isTLS(&u) }):
+		return nil
+	case (p.CertFile == "") != (p.KeyFile == ""):
+		return fmt.Errorf("--peer-key-file and --peer-cert-file: KeyFile and CertFile must both be present[key: %s, cert: %s]", p.KeyFile, p.CertFile)
+	case listens && p.CertFile == "" && !p.AutoTLS:
+		return fmt.Errorf("cannot listen on TLS for %s: KeyFile and CertFile are not presented", c.ListenPeerURLs.String())
+	case (p.ClientCertFile == "") != (p.ClientKeyFile == ""):
+		return fmt.Errorf("ClientKeyFile and ClientCertFile must both be present or both absent: key: %s, cert: %s]", p.ClientKeyFile, p.ClientCertFile)
+	case len(p.AllowedCNs) > 0 && len(p.AllowedHostnames) > 0:
+		return fmt.Errorf("AllowedCNs and AllowedHostnames are mutually exclusive (cns=%q, hostnames=%q)", []string(p.AllowedCNs), []string(p.AllowedHostnames))
+	case p.AutoTLS && c.SelfSignedYears == 0:
+		return errors.New("--self-signed-cert-validity must be >0 (set to 0)")
+	}
+	return nil
+}
+
+// soReusePort is Linux's SO_REUSEPORT, which package syscall does not have for every architecture.
+const soReusePort = 0xf
+
+// ListenConfig is how sockets are opened. Addresses that closed connections still hold are always taken; Go does so by itself.
+func (c *Config) ListenConfig() net.ListenConfig {
+	if !c.SocketReusePort {
+		return net.ListenConfig{}
+	}
+	return net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, soReusePort, 1) })
+		return errors.Join(err, failed)
+	}}
+}
