@@ -12,6 +12,11 @@ import (
 // Create makes a new log. It appears at once and completely: either Exists says yes afterwards, even if the power failed
 // right then, or Create can be called again. It fails with ErrExist if there is a log already.
 func Create(config Config, meta Metadata) (*Log, error) {
+	return CreateWith(config, meta, Batch{})
+}
+
+// CreateWith is Create of a log that begins with a batch: it appears with it.
+func CreateWith(config Config, meta Metadata, first Batch) (*Log, error) {
 	l := newLog(config, meta.append(nil))
 	there, err := Exists(l.config.FS, l.config.Dir)
 	if err == nil && there {
@@ -20,7 +25,7 @@ func Create(config Config, meta Metadata) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.createFirst(); err != nil {
+	if err := l.createFirst(&first); err != nil {
 		return nil, errors.Join(err, closeSegments(l.mu.held))
 	}
 	return l, nil
@@ -28,14 +33,14 @@ func Create(config Config, meta Metadata) (*Log, error) {
 
 // createFirst makes the directory and the first segment. The directory is built under a temporary name; one that is there
 // already, without a segment, may be a mount point and is used as it is.
-func (l *Log) createFirst() error {
+func (l *Log) createFirst(first *Batch) error {
 	c := &l.config
 	there, err := vfs.Exists(c.FS, c.Dir)
 	if err != nil {
 		return err
 	}
 	if there {
-		return l.fillDir(c.Dir)
+		return l.fillDir(c.Dir, first)
 	}
 	building := c.Dir + ".tmp"
 	if err := vfs.RemoveAll(c.FS, building); err != nil {
@@ -44,7 +49,7 @@ func (l *Log) createFirst() error {
 	if err := c.FS.Mkdir(building); err != nil {
 		return err
 	}
-	if err := l.fillDir(building); err != nil {
+	if err := l.fillDir(building, first); err != nil {
 		return err
 	}
 	if err := c.FS.Rename(building, c.Dir); err != nil {
@@ -53,7 +58,7 @@ func (l *Log) createFirst() error {
 	return c.syncDir(filepath.Dir(c.Dir))
 }
 
-func (l *Log) fillDir(dir string) error {
+func (l *Log) fillDir(dir string, first *Batch) error {
 	building := filepath.Join(dir, "0.tmp")
 	f, err := makeFile(&l.config, building)
 	if err != nil {
@@ -62,6 +67,7 @@ func (l *Log) fillDir(dir string) error {
 	l.encoder.seed()
 	l.encoder.metadata(l.rawMetadata)
 	l.encoder.mark(&Mark{})
+	l.encode(first)
 	return l.begin(f, building, filepath.Join(dir, segmentName(0, 0)), 0, 0)
 }
 

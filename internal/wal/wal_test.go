@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -139,6 +140,37 @@ func TestCreateThenOpen(t *testing.T) {
 	wantEntries(t, r.Entries, entries(1, 3, 1, 10))
 	if r.Metadata != testMeta || r.HardState != state(1, 2) || r.Mark != (Mark{}) || r.Repaired != nil {
 		t.Fatalf("recovered %+v", r)
+	}
+}
+
+// TestCreateWith: a log appears with what it begins with, or not at all, wherever a crash comes in between.
+func TestCreateWith(t *testing.T) {
+	first := Batch{Entries: entries(1, 3, 1, 10), HardState: state(1, 3), Sync: true}
+	for n := 1; ; n++ {
+		mem, c := memConfig(t)
+		calls := 0
+		c.FS = vfs.Intercept(mem, func(vfs.Op) error {
+			if calls++; calls >= n {
+				return errors.New("crash")
+			}
+			return nil
+		})
+		l, err := CreateWith(c, testMeta, first)
+		c.FS = mem.Crash(vfs.CrashOptions{})
+		if there, _ := Exists(c.FS, c.Dir); there {
+			_, r := openLog(t, c)
+			wantEntries(t, r.Entries, first.Entries)
+			if r.HardState != first.HardState {
+				t.Fatalf("call %d failed: hard state %+v", n, r.HardState)
+			}
+		} else if err == nil {
+			t.Fatalf("the log is not there")
+		}
+		if err == nil {
+			calls = math.MinInt
+			must(t, l.Close())
+			return
+		}
 	}
 }
 
