@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/quoin-kv/quoin/internal/backend"
@@ -45,11 +46,19 @@ type member struct {
 	hash      *mvcc.HashTask // taken out of the machine
 
 	writes    []replica.Output
-	entries   []wire.Entry
+	tasks     []task
 	persisted []uint64
 	applied   []func() // completions of the applier on their way to consensus
 	flushed   []func()
+	events    []func()                        // others
+	written   *schema.Applied                 // what the flusher has flushed, of which it has not asked the configuration yet
 	seen      struct{ applied, limit uint64 } // by the flusher, one after the other
+
+	received    map[uint64]*backend.MemoryDisk // files that came from others; they survive crashes
+	installable uint64
+	orders      []wire.Message // snapshots to be sent
+	sending     map[uint64]bool
+	runs        int // how many times it was started
 
 	waiting  map[uint64]bool       // proposals that wait for their answer
 	reads    map[uint64]readBounds // open reads
@@ -67,11 +76,18 @@ func founders(voters int) []schema.Member {
 	return all
 }
 
-// newMember makes the log of a founder.
+// newMember makes the log of a founder, or of one that joins later.
 func newMember(t testing.TB, id uint64, voters int, rng *rand.Rand, opts replica.ConsensusOptions) *member {
-	m := &member{t: t, id: id, rng: rng, opts: opts, fs: vfs.NewMem(), disk: backend.NewMemoryDisk(), power: -1}
+	m := &member{
+		t: t, id: id, rng: rng, opts: opts, fs: vfs.NewMem(), disk: backend.NewMemoryDisk(), power: -1,
+		received: map[uint64]*backend.MemoryDisk{},
+	}
 	log, err := wal.Create(m.walConfig(m.fs), wal.Metadata{NodeID: id, ClusterID: 2})
 	m.check(err)
+	if id > uint64(voters) {
+		m.check(log.Close())
+		return m
+	}
 	var entries []wire.Entry
 	for i, cc := range membership.BootstrapChanges(founders(voters)) {
 		entries = append(entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i + 1), Data: cc.Append(nil)})
@@ -116,6 +132,7 @@ func (m *member) start() {
 	log, rec, err := wal.Open(m.walConfig(vfs.Intercept(m.fs, m.beforeDisk)))
 	m.check(err)
 	m.log = log
+	m.adoptAtStart(rec.Mark.Index)
 	at := m.backend.Flushed()
 	last := rec.Mark.Index + uint64(len(rec.Entries))
 	if rec.Mark.Index > at.Index || at.Index > last {
@@ -133,8 +150,9 @@ func (m *member) start() {
 	m.consensus = replica.NewConsensus(core, m.opts, at.Index, rec.Mark.Index)
 	m.applier = replica.NewApplier(m.machine, m.backend, at)
 	m.view = m.applier.View()
-	m.waiting, m.reads = map[uint64]bool{}, map[uint64]readBounds{}
+	m.waiting, m.reads, m.sending = map[uint64]bool{}, map[uint64]readBounds{}, map[uint64]bool{}
 	m.running = true
+	m.runs++
 }
 
 func restore(t testing.TB, b *backend.Backend) *machine.Machine {
@@ -157,31 +175,40 @@ func (m *member) close() {
 	m.view.Release()
 	_ = m.log.Close() // may have failed
 	m.check(m.backend.Close())
-	*m = member{t: m.t, id: m.id, rng: m.rng, opts: m.opts, fs: m.fs, disk: m.disk, power: -1}
+	*m = member{t: m.t, id: m.id, rng: m.rng, opts: m.opts, fs: m.fs, disk: m.disk, power: -1, received: m.received, runs: m.runs}
 }
 
 // emit takes an output and puts its parts where they belong. It returns what leaves at once.
 func (m *member) emit() (send []wire.Message, answered, refused []uint64) {
 	out := m.consensus.Output()
-	if out.Install != nil {
-		m.t.Fatalf("member %d: a snapshot came, which this simulation does not send", m.id)
-	}
 	if out.Writes() {
 		m.writes = append(m.writes, out)
 	}
-	m.entries = append(m.entries, out.Apply...)
-	return out.Send, out.Answer, out.Refuse
+	if out.Install != nil {
+		m.tasks = append(m.tasks, task{install: out.Install})
+	}
+	for _, e := range out.Apply {
+		m.tasks = append(m.tasks, task{entry: e})
+	}
+	return m.order(out.Send), out.Answer, out.Refuse
 }
 
 // write writes the first k waiting outputs to the log. It returns what may leave then; ok is false if the power failed.
 func (m *member) write(k int) (send []wire.Message, ok bool) {
-	outs := m.writes[:k]
-	m.writes = m.writes[k:]
-	j := m.batcher.Join(outs)
+	for ok = true; k > 0 && ok; {
+		outs := m.writes[:replica.Together(m.writes[:k])]
+		m.writes, k = m.writes[len(outs):], k-len(outs)
+		var more []wire.Message
+		more, ok = m.writeBatch(m.batcher.Join(outs))
+		send = append(send, more...)
+	}
+	return send, ok
+}
+
+func (m *member) writeBatch(j replica.Joined) (send []wire.Message, ok bool) {
+	mark := j.Log.Mark
 	if j.Write {
-		if mark := j.Log.Mark; mark != nil && mark.Index > m.backend.Flushed().Index {
-			m.t.Fatalf("member %d: mark at %d, the file is at %d", m.id, mark.Index, m.backend.Flushed().Index)
-		}
+		m.checkMark(&j)
 		if err := m.log.Write(j.Log); err != nil {
 			if !errors.Is(err, errPower) {
 				m.check(err)
@@ -189,26 +216,51 @@ func (m *member) write(k int) (send []wire.Message, ok bool) {
 			return nil, false
 		}
 	}
-	if j.Log.Mark != nil && !j.Write {
-		m.t.Fatalf("member %d: mark %+v is not written", m.id, j.Log.Mark)
+	if mark != nil && !j.Write {
+		m.t.Fatalf("member %d: mark %+v is not written", m.id, mark)
 	}
 	if j.Persisted > 0 {
 		m.persisted = append(m.persisted, j.Persisted)
 	}
-	if j.Log.Mark != nil {
-		err := errors.Join(m.log.Release(j.Log.Mark.Index), m.log.Purge(1))
-		if err != nil && !errors.Is(err, errPower) {
-			m.check(err)
-		}
-		return j.AfterSync, err == nil
+	switch {
+	case j.Installed > 0:
+		m.installable = j.Installed
+	case mark != nil:
+		return j.AfterSync, m.releaseLog(mark.Index)
 	}
 	return j.AfterSync, true
 }
 
-// apply applies the first k waiting entries.
+// checkMark demands that a restart which finds a mark can begin at it.
+func (m *member) checkMark(j *replica.Joined) {
+	mark := j.Log.Mark
+	switch {
+	case mark == nil:
+	case j.Installed > 0 && (j.Installed != mark.Index || m.received[mark.Index] == nil || j.Log.HardState.Commit < mark.Index):
+		m.t.Fatalf("member %d: mark of the snapshot %d at %d, commit %d", m.id, j.Installed, mark.Index, j.Log.HardState.Commit)
+	case j.Installed == 0 && mark.Index > m.backend.Flushed().Index:
+		m.t.Fatalf("member %d: mark at %d, the file is at %d", m.id, mark.Index, m.backend.Flushed().Index)
+	}
+}
+
+// releaseLog lets go of segments, and returns false if the power failed.
+func (m *member) releaseLog(index uint64) bool {
+	err := errors.Join(m.log.Release(index), m.log.Purge(1))
+	if err != nil && !errors.Is(err, errPower) {
+		m.check(err)
+	}
+	return err == nil
+}
+
+// apply applies the first k waiting entries, up to a snapshot.
 func (m *member) apply(k int) (*replica.Batch, []wire.Entry) {
-	entries := m.entries[:k]
-	m.entries = m.entries[k:]
+	var entries []wire.Entry
+	for len(entries) < k && m.tasks[0].install == nil {
+		entries = append(entries, m.tasks[0].entry)
+		if m.tasks = m.tasks[1:]; len(m.tasks) == 0 {
+			break
+		}
+	}
 	batch, err := m.applier.Apply(entries, func(id uint64) bool { return m.waiting[id] })
 	m.check(err)
 	m.view.Release()
@@ -222,14 +274,21 @@ func (m *member) look() {
 	m.seen.limit = min(m.seen.applied, m.consensus.Durable())
 }
 
-// flush writes to the file what look has allowed.
+// flush writes to the file what look has allowed, and later asks for the configuration.
 func (m *member) flush() {
-	at, err := m.backend.Flush(m.seen.limit)
-	m.check(err)
+	if m.written == nil {
+		at, err := m.backend.Flush(m.seen.limit)
+		m.check(err)
+		m.written = &at
+		return
+	}
+	at := *m.written
+	m.written = nil
 	conf := m.applier.ConfStateAt(at.Index)
 	if at.Index > 0 {
 		m.flushed = append(m.flushed, func() { m.consensus.Flushed(at, conf) })
 	}
+	m.dropReceived()
 }
 
 // compact moves a compaction on, or its hash, which may be on the way for long.
@@ -256,7 +315,10 @@ func (m *member) compact() {
 
 // complete tells consensus of one completion, of a kind that has one.
 func (m *member) complete() {
-	switch kind := m.rng.IntN(3); {
+	switch kind := m.rng.IntN(4); {
+	case kind == 3 && len(m.events) > 0:
+		m.events[0]()
+		m.events = m.events[1:]
 	case kind == 0 && len(m.persisted) > 0:
 		m.consensus.Persisted(m.persisted[0])
 		m.persisted = m.persisted[1:]
@@ -274,5 +336,10 @@ func (m *member) index() uint64 { return m.applier.Applied().Index }
 
 // idle reports whether nothing waits for anything in here.
 func (m *member) idle() bool {
-	return len(m.writes)+len(m.entries)+len(m.persisted)+len(m.applied)+len(m.flushed) == 0 && m.hash == nil && !m.machine.Compacting()
+	return len(m.writes)+len(m.tasks)+len(m.persisted)+len(m.applied)+len(m.flushed)+len(m.events) == 0 && m.hash == nil && !m.machine.Compacting()
+}
+
+// installing reports whether a snapshot is on its way from consensus to the machine or back.
+func (m *member) installing() bool {
+	return slices.ContainsFunc(m.tasks, func(t task) bool { return t.install != nil })
 }

@@ -1,9 +1,11 @@
 package replica_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/quoin-kv/quoin/internal/membership"
@@ -19,7 +21,7 @@ var (
 	runsFlag = flag.Int("runs", 30, "how many simulations to run")
 )
 
-const steps = 5000
+const steps = 10000
 
 // TestSimulation runs members on one thread, with writes, flushes, applies, messages and crashes in any lawful order, and then demands that
 // a healed cluster gets on.
@@ -38,7 +40,7 @@ func TestSimulation(t *testing.T) {
 
 // weather is how bad a run is; each run draws its own, so that some runs do little of one thing and much of another.
 type weather struct {
-	crash, lose, repeat, reorder, gather float64
+	crash, restart, lose, repeat, reorder, gather float64
 }
 
 type simulation struct {
@@ -47,7 +49,9 @@ type simulation struct {
 	weather weather
 	members []*member
 	network []wire.Message
+	uploads []upload
 	history *history
+	counts  struct{ sent, installed int }
 	ids     uint64 // of proposals and reads, never the same twice
 }
 
@@ -55,14 +59,14 @@ func simulate(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	part := func(most float64) float64 { return most * rng.Float64() * float64(rng.IntN(2)) }
 	s := &simulation{t: t, rng: rng, history: newHistory(t), weather: weather{
-		crash: part(0.01), lose: part(0.2), repeat: part(0.1), reorder: part(0.8), gather: part(0.9),
+		crash: part(0.01), restart: 0.1 * rng.Float64() * rng.Float64(), lose: part(0.2), repeat: part(0.1), reorder: part(0.8), gather: part(0.9),
 	}}
-	voters, opts := 1, replica.ConsensusOptions{MarkEvery: uint64(1 + rng.IntN(60)), CatchupEntries: uint64(rng.IntN(40))}
-	if rng.IntN(2) == 0 {
-		// Members do not send each other snapshots yet, so the log of several stays whole.
-		voters, opts = 3, replica.ConsensusOptions{MarkEvery: 1 << 40, CatchupEntries: 1 << 40}
+	opts := replica.ConsensusOptions{
+		MarkEvery: uint64(1 + rng.IntN(60)), CatchupEntries: uint64(rng.IntN(2) * rng.IntN(40)), HoldTicks: 1 + rng.IntN(20),
+		CatchupBytes: []uint64{0, 1000, 10000}[rng.IntN(3)],
 	}
-	for id := range voters {
+	voters := 1 + 2*rng.IntN(2)
+	for id := range voters + rng.IntN(3) {
 		m := newMember(t, uint64(id+1), voters, rng, opts)
 		m.start()
 		s.members = append(s.members, m)
@@ -74,6 +78,7 @@ func simulate(t *testing.T, seed uint64) {
 	for _, m := range s.members {
 		m.close()
 	}
+	t.Logf("%d founders, %d members, %d entries, %d snapshots sent, %d installed", voters, len(s.members), len(s.history.entries), s.counts.sent, s.counts.installed)
 }
 
 // step lets one thing happen to one member.
@@ -81,7 +86,7 @@ func (s *simulation) step() {
 	m := s.members[s.rng.IntN(len(s.members))]
 	switch {
 	case !m.running:
-		if s.rng.IntN(10) == 0 {
+		if s.rng.Float64() < s.weather.restart {
 			s.start(m)
 		}
 		return
@@ -100,9 +105,16 @@ func (s *simulation) step() {
 
 // act does one thing.
 func (s *simulation) act(m *member) {
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(14) {
 	case 0:
 		m.consensus.Tick()
+	case 12:
+		s.carryOut(m)
+		if s.rng.IntN(50) == 0 {
+			m.consensus.TransferLeader(1 + uint64(s.rng.IntN(len(s.members))))
+		}
+	case 13:
+		s.transfer()
 	case 1, 2:
 		s.write(m)
 	case 3, 4:
@@ -192,10 +204,14 @@ func (s *simulation) write(m *member) {
 }
 
 func (s *simulation) apply(m *member) {
-	if len(m.entries) == 0 {
+	if len(m.tasks) == 0 {
 		return
 	}
-	batch, entries := m.apply(1 + s.rng.IntN(min(len(m.entries), 20)))
+	if m.tasks[0].install != nil {
+		s.install(m)
+		return
+	}
+	batch, entries := m.apply(1 + s.rng.IntN(min(len(m.tasks), 20)))
 	s.history.applied(m.id, entries, batch.View.Rev())
 	for _, o := range batch.Outcomes {
 		if m.waiting[o.ID] {
@@ -218,7 +234,7 @@ func (s *simulation) propose(m *member) {
 	s.ids++
 	id := s.ids
 	var err error
-	if s.rng.IntN(30) == 0 {
+	if s.rng.IntN(12) == 0 {
 		err = m.consensus.ProposeConfChange(s.confChange(id))
 	} else {
 		err = m.consensus.Propose(s.command(id, m))
@@ -228,17 +244,33 @@ func (s *simulation) propose(m *member) {
 	}
 }
 
-// confChange adds, changes or removes learners that never run.
+// confChange adds, promotes, changes or removes members, some of which never run: those never get a vote.
 func (s *simulation) confChange(id uint64) wire.ConfChange {
-	learner := schema.Member{ID: uint64(8 + s.rng.IntN(3)), PeerURLs: []string{fmt.Sprintf("http://l%d:1", s.rng.IntN(4))}, IsLearner: true}
-	switch s.rng.IntN(3) {
-	case 0:
-		return membership.RemoveChange(id, learner.ID)
-	case 1:
-		return membership.UpdateChange(id, learner)
-	default:
-		return membership.AddChange(id, learner)
+	one := schema.Member{ID: uint64(8 + s.rng.IntN(3)), PeerURLs: []string{fmt.Sprintf("http://l%d:1", s.rng.IntN(4))}, IsLearner: true}
+	if s.rng.IntN(3) > 0 {
+		one.ID = 1 + uint64(s.rng.IntN(len(s.members)))
+		one.PeerURLs = []string{fmt.Sprintf("http://m%d:1", one.ID)}
+		one.IsLearner = s.rng.IntN(2) == 0
 	}
+	switch s.rng.IntN(5) {
+	case 0:
+		return membership.RemoveChange(id, one.ID)
+	case 1:
+		return membership.UpdateChange(id, one)
+	case 2:
+		if one.ID <= uint64(len(s.members)) {
+			return membership.PromoteChange(id, one.ID)
+		}
+	}
+	return membership.AddChange(id, one)
+}
+
+// memberOf is the member with an id that runs, or could; nil if there is none.
+func (s *simulation) memberOf(id uint64) *member {
+	if id == 0 || id > uint64(len(s.members)) {
+		return nil
+	}
+	return s.members[id-1]
 }
 
 // command is a random request.
@@ -281,11 +313,11 @@ func (s *simulation) deliver() {
 	if s.rng.Float64() >= s.weather.repeat {
 		s.network = append(s.network[:at:at], s.network[at+1:]...)
 	}
-	if s.rng.Float64() < s.weather.lose || message.To > uint64(len(s.members)) {
-		return
-	}
-	to := s.members[message.To-1]
-	if !to.running {
+	to := s.memberOf(message.To)
+	if s.rng.Float64() < s.weather.lose || to == nil || !to.running {
+		if from := s.memberOf(message.From); s.rng.IntN(2) == 0 && from.running {
+			from.consensus.ReportUnreachable(message.To)
+		}
 		return
 	}
 	if err := to.consensus.Step(message); err != nil {
@@ -304,7 +336,7 @@ func (s *simulation) heal() {
 		}
 	}
 	last := s.settleWith(s.propose)
-	for _, m := range s.members {
+	for _, m := range s.current() {
 		s.history.checkState(m)
 		s.cutAndCompare(m)
 	}
@@ -313,6 +345,18 @@ func (s *simulation) heal() {
 			s.t.Fatalf("proposal %x was answered at %d, but all members are at %d", id, index, last)
 		}
 	}
+}
+
+// current is the members of the newest configuration that anybody has applied. Others need not learn anything any more.
+func (s *simulation) current() (members []*member) {
+	newest := slices.MaxFunc(s.members, func(a, b *member) int { return cmp.Compare(a.index(), b.index()) })
+	state := newest.machine.ConfState()
+	for _, id := range slices.Concat(state.Voters, state.Learners) {
+		if m := s.memberOf(id); m != nil {
+			members = append(members, m)
+		}
+	}
+	return members
 }
 
 // settleWith keeps everybody busy with ask until something new was answered, then lets all come to rest. It returns the last index.
@@ -339,7 +383,7 @@ func (s *simulation) settleWith(ask func(*member)) uint64 {
 			s.deliver()
 		}
 		if !busy && s.atRest() {
-			return s.members[0].index()
+			return uint64(len(s.history.entries))
 		}
 	}
 }
@@ -357,12 +401,14 @@ func (s *simulation) run(m *member) {
 		m.complete()
 	}
 	s.emit(m)
+	s.carryOut(m)
+	s.transfer()
 	s.history.checkMember(m)
 }
 
 func (s *simulation) atRest() bool {
-	for _, m := range s.members {
-		if len(m.entries) > 0 || m.machine.Compacting() || m.index() != uint64(len(s.history.entries)) {
+	for _, m := range s.current() {
+		if len(m.tasks) > 0 || m.machine.Compacting() || m.index() != uint64(len(s.history.entries)) {
 			return false
 		}
 	}
