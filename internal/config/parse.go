@@ -184,7 +184,7 @@ func (c *Config) checkURLs() error {
 	}
 	for _, u := range c.ListenClientURLs {
 		if isTLS(&u) {
-			return fmt.Errorf("TLS is not available for clients in this version: cannot listen on %s", &u)
+			return fmt.Errorf("TLS is not available in this version: cannot listen on client URL %s", &u)
 		}
 	}
 	if err := checkReachable(c.AdvertisePeerURLs); err != nil {
