@@ -65,8 +65,14 @@ func readApplied(path string, lockTimeout time.Duration) (a schema.Applied, err 
 		return a, openError(path, err)
 	}
 	err = db.View(func(tx *bbolt.Tx) error {
-		if tx.Bucket([]byte(schema.Key.Name())) == nil {
+		keys := tx.Bucket([]byte(schema.Key.Name()))
+		if keys == nil {
 			return &CorruptError{Path: path, Bucket: schema.Key.Name(), Cause: errors.New("bucket is missing")}
+		}
+		if last, _ := keys.Cursor().Last(); last != nil {
+			if _, _, err := schema.ParseRev(last); err != nil {
+				return &CorruptError{Path: path, Bucket: schema.Key.Name(), Key: cloneBytes(last), Cause: err}
+			}
 		}
 		get := func([]byte) []byte { return nil }
 		if meta := tx.Bucket([]byte(schema.Meta.Name())); meta != nil {

@@ -71,6 +71,7 @@ type place interface {
 	open(cfg Config) (*Backend, error)
 	crash(t testing.TB) place // what a restart at this moment would find
 	fromSnapshot(t testing.TB, snapshot []byte) place
+	adopt(from place) error // puts the durable half of another place, of the same kind, in the place of this one
 }
 
 type filePlace struct{ dir string }
@@ -101,6 +102,8 @@ func (p filePlace) fromSnapshot(t testing.TB, b []byte) place {
 	return clone
 }
 
+func (p filePlace) adopt(from place) error { return os.Rename(from.(filePlace).path(), p.path()) }
+
 type memoryPlace struct{ disk *MemoryDisk }
 
 func (p memoryPlace) open(cfg Config) (*Backend, error) { return OpenMemory(cfg, p.disk) }
@@ -115,6 +118,8 @@ func (p memoryPlace) fromSnapshot(t testing.TB, b []byte) place {
 	}
 	return memoryPlace{disk}
 }
+
+func (p memoryPlace) adopt(from place) error { return p.disk.Adopt(from.(memoryPlace).disk) }
 
 // inEveryPlace runs a test on a file and in memory.
 func inEveryPlace(t *testing.T, test func(t *testing.T, p place)) {

@@ -120,6 +120,13 @@ type history struct {
 	index uint64
 	known []deletion // every record ever written
 	pins  map[*Reader]string
+	saved *savedFile
+}
+
+// savedFile is a copy of the file from earlier, with what it holds.
+type savedFile struct {
+	place place
+	model *model
 }
 
 func (h *history) step() {
@@ -138,8 +145,10 @@ func (h *history) step() {
 		h.pin()
 	case n < 96:
 		h.unpin()
-	case n < 98:
+	case n < 97:
 		h.defragment()
+	case n < 99:
+		h.replace()
 	default:
 		h.crash()
 	}
@@ -238,6 +247,22 @@ func (h *history) defragment() {
 	if err := h.b.Defragment(context.Background(), nil); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// replace goes back to a copy of the file, or makes one. Pinned readers must not notice.
+func (h *history) replace() {
+	if h.saved == nil {
+		h.saved = &savedFile{h.place.fromSnapshot(h.t, snapshotOf(h.t, h.b)), h.m.clone()}
+		return
+	}
+	if len(h.m.open.puts)+len(h.m.open.deletes)+len(h.m.open.small) > 0 {
+		return // the writer is in the middle of a batch
+	}
+	if err := h.b.Replace(func() error { return h.place.adopt(h.saved.place) }); err != nil {
+		h.t.Fatal(err)
+	}
+	h.m, h.saved = h.saved.model, nil
+	h.index = h.m.file.applied.Index
 }
 
 // crash loses what is not flushed. The old backend is closed only afterwards.
