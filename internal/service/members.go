@@ -71,10 +71,16 @@ func (s *Service) MemberUpdate(ctx context.Context, id uint64, peerURLs []string
 func (s *Service) MemberPromote(ctx context.Context, id uint64) ([]schema.Member, error) {
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
+	asked := false // and had no answer: it may have happened
 	err := s.atLeader(ctx, func(ctx context.Context) error {
 		return s.PromoteAsLeader(ctx, id)
 	}, func(ctx context.Context, urls []string) error {
-		return s.cfg.Peers.Promote(ctx, urls, id)
+		err := s.cfg.Peers.Promote(ctx, urls, id)
+		if asked && errors.Is(err, kverr.MemberNotLearner) {
+			return nil
+		}
+		asked = asked || isTimeout(err)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -148,38 +154,48 @@ type change struct {
 	done    error // the rule that a second proposal breaks if the first one was applied; nil if a second one does no harm
 }
 
-// Timing of changes of the members.
-const (
-	changeTry   = 2 * time.Second       // for one proposal: a leader drops it without a word while another change is not applied
-	changePause = 20 * time.Millisecond // before the next proposal, if there was a word
-)
+// changePause is the time before a change is proposed again that consensus has refused.
+const changePause = 20 * time.Millisecond
 
-// changeMembers proposes a change until it is applied or refused, and returns all members. A proposal that got lost is repeated.
+// changeMembers proposes a change until it is applied or refused, and returns all members. Changes that this member is asked for go one by
+// one.
 func (s *Service) changeMembers(ctx context.Context, c change) ([]schema.Member, error) {
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
+	if s.clock.Wait(ctx, s.turn, -1) != nil {
+		return nil, timeoutError(ctx)
+	}
+	defer poke(s.turn)
+	if err := s.proposeUntilDone(ctx, c); err != nil {
+		return nil, err
+	}
+	return s.Members(ctx, false)
+}
+
+// proposeUntilDone repeats a proposal that got lost: a leader drops it without a word while another change is not applied.
+func (s *Service) proposeUntilDone(ctx context.Context, c change) error {
 	unknown := false // a former proposal may have been applied
 	for {
 		err := s.proposeChange(ctx, c.propose(s.ids.next()))
 		if unknown && c.done != nil && errors.Is(err, c.done) {
-			err = nil
-		}
-		if err == nil {
-			return s.Members(ctx, false)
+			return nil
 		}
 		lost := isTimeout(err)
-		if ctx.Err() != nil || !lost && !passing(err) {
-			return nil, err
+		if err == nil || ctx.Err() != nil || !lost && !passing(err) {
+			return err
 		}
 		unknown = unknown || lost && !errors.Is(err, context.DeadlineExceeded) // which says that the proposal went nowhere
 		if s.clock.Wait(ctx, nil, changePause) != nil {
-			return nil, timeoutError(ctx)
+			return timeoutError(ctx)
 		}
 	}
 }
 
+// proposeChange waits for one proposal, not for the same time on all members: those that are in each other's way get out of it.
 func (s *Service) proposeChange(ctx context.Context, cc wire.ConfChange) error {
-	ctx, cancel := s.clock.WithTimeout(ctx, changeTry)
+	patience := s.cfg.ElectionTimeout
+	patience += time.Duration(s.cfg.Random(int64(patience)))
+	ctx, cancel := s.clock.WithTimeout(ctx, patience)
 	defer cancel()
 	return s.member.ProposeConfChange(ctx, cc)
 }

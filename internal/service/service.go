@@ -92,6 +92,7 @@ type Service struct {
 	leadership leadership
 	noSpace    chan struct{} // capacity 1: the alarm is to be raised
 	leads      chan struct{} // capacity 1: this member has begun to lead
+	turn       chan struct{} // capacity 1: whoever has its element may propose a change of the members
 	left       bool          // SelfRemoved was called; belongs to Bind, then to the applier
 	start      time.Time     // origin of now
 	ctx        context.Context
@@ -111,8 +112,10 @@ func New(cfg Config, m *machine.Machine) *Service {
 	start := cfg.Clock.Now()
 	s := &Service{
 		cfg: cfg, clock: cfg.Clock, machine: m, start: start, ids: newRequestIDs(cfg.MemberID, start),
-		bound: make(chan struct{}), noSpace: make(chan struct{}, 1), leads: make(chan struct{}, 1), tasks: tasks{clock: cfg.Clock},
+		bound: make(chan struct{}), noSpace: make(chan struct{}, 1), leads: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		tasks: tasks{clock: cfg.Clock},
 	}
+	poke(s.turn)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.leases.init()
 	s.leadership.init(start)

@@ -1,5 +1,5 @@
-// Package servicetest runs a service over a real node whose disks are in memory, for the tests of the service and of the edges above it.
-// Everything in it works under the fake time of testing/synctest.
+// Package servicetest runs services over real nodes whose disks are in memory, for the tests of the service and of the edges above it: one
+// by itself, or a cluster of several that are connected in memory. Everything in it works under the fake time of testing/synctest.
 package servicetest
 
 import (
@@ -24,17 +24,21 @@ import (
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
-// What every member of these tests is called, and how it measures time.
+// What the members of these tests are called, and how they measure time.
 const (
-	MemberID        = 1
+	MemberID        = 1 // of a member by itself
 	ClusterID       = 0xc
 	Tick            = 100 * time.Millisecond
 	ElectionTicks   = 10
 	ElectionTimeout = ElectionTicks * Tick
 	MinLeaseTTL     = 2 // seconds
+	MaxLearners     = 1
 	Name            = "one"
 	ClientURL       = "http://one:2379"
 )
+
+// PeerURL is where other members reach a member.
+func PeerURL(id uint64) string { return fmt.Sprintf("http://peer%d:2380", id) }
 
 // Disks is what survives a stop.
 type Disks struct {
@@ -46,33 +50,39 @@ type Disks struct {
 // never leads.
 func NewDisks(t testing.TB, voters int) Disks {
 	t.Helper()
-	var members []schema.Member
+	return found(t, MemberID, founders(voters))
+}
+
+func founders(voters int) (members []schema.Member) {
 	for i := range voters {
-		members = append(members, schema.Member{ID: MemberID + uint64(i), PeerURLs: []string{fmt.Sprintf("http://peer%d:2380", i+1)}})
+		id := MemberID + uint64(i)
+		members = append(members, schema.Member{ID: id, PeerURLs: []string{PeerURL(id)}})
 	}
-	return found(t, members)
+	return members
 }
 
 // NewLearnerDisks returns the disks of a member without a vote in a cluster whose only voter does not exist.
 func NewLearnerDisks(t testing.TB) Disks {
 	t.Helper()
-	return found(t, []schema.Member{
-		{ID: MemberID + 1, PeerURLs: []string{"http://peer2:2380"}},
-		{ID: MemberID, PeerURLs: []string{"http://peer1:2380"}, IsLearner: true},
+	return found(t, MemberID, []schema.Member{
+		{ID: MemberID + 1, PeerURLs: []string{PeerURL(MemberID + 1)}},
+		{ID: MemberID, PeerURLs: []string{PeerURL(MemberID)}, IsLearner: true},
 	})
 }
 
-// found makes the disks of a member of a new cluster.
-func found(t testing.TB, members []schema.Member) Disks {
+// found makes the disks of a member of a new cluster. Without members they are those of one that joins a cluster.
+func found(t testing.TB, self uint64, members []schema.Member) Disks {
 	t.Helper()
 	d := Disks{FS: vfs.NewMem(), DB: backend.NewMemoryDisk()}
-	var entries []wire.Entry
-	for i, cc := range membership.BootstrapChanges(members) {
-		entries = append(entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i) + 1, Data: cc.Append(nil)})
-	}
-	log, err := wal.Create(walConfig(d.FS), wal.Metadata{NodeID: MemberID, ClusterID: ClusterID})
+	log, err := wal.Create(walConfig(d.FS), wal.Metadata{NodeID: self, ClusterID: ClusterID})
 	check(t, err)
-	check(t, log.Write(wal.Batch{Entries: entries, HardState: wire.HardState{Term: 1, Commit: uint64(len(members))}, Sync: true}))
+	if len(members) > 0 {
+		var entries []wire.Entry
+		for i, cc := range membership.BootstrapChanges(members) {
+			entries = append(entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i) + 1, Data: cc.Append(nil)})
+		}
+		check(t, log.Write(wal.Batch{Entries: entries, HardState: wire.HardState{Term: 1, Commit: uint64(len(members))}, Sync: true}))
+	}
 	check(t, log.Close())
 	return d
 }
@@ -87,16 +97,18 @@ func (d Disks) Crash() Disks {
 
 // Options may be changed before a member starts.
 type Options struct {
-	Service service.Config
-	Node    node.Config // what it runs on is filled in later
-	FS      vfs.FS      // the log's file system, if it is not the disks' own
+	Service   service.Config
+	Node      node.Config // what it runs on is filled in later
+	Consensus replica.ConsensusOptions
+	FS        vfs.FS // the log's file system, if it is not the disks' own
 }
 
 // Member is a running service with its node.
 type Member struct {
 	*service.Service
+	ID      uint64
 	Node    *node.Node
-	Machine *machine.Machine // to be read through Node.Inspect only
+	Machine *machine.Machine // as of the start; to be read through Node.Inspect only
 	stop    func() error
 }
 
@@ -107,17 +119,16 @@ func Start(t testing.TB, d Disks, change ...func(*Options)) *Member {
 	for _, fn := range change {
 		fn(&o)
 	}
+	id := o.Service.MemberID
 	b, err := backend.OpenMemory(backend.Config{}, d.DB)
 	check(t, err)
 	applied := b.Flushed()
-	m, err := machine.Restore(
-		machine.Config{ClusterID: ClusterID, MemberID: MemberID, MinLeaseTTL: MinLeaseTTL, MaxLearners: 1},
-		b, b, func() mvcc.Reader { return b.Reader() },
-	)
+	m, err := restore(id, b)
 	check(t, err)
 	consensus := openLog(t, &o, m, applied)
-	one := &Member{Service: service.New(o.Service, m), Machine: m}
+	one := &Member{Service: service.New(o.Service, m), ID: id, Machine: m}
 	o.Node.Consensus, o.Node.Applier, o.Node.Backend = consensus, replica.NewApplier(m, b, applied), b
+	o.Node.Restore = func(b *backend.Backend) (*machine.Machine, error) { return restore(id, b) }
 	o.Node.Observer = one.Service
 	one.Node = node.Start(o.Node)
 	one.Bind(one.Node, b)
@@ -127,6 +138,11 @@ func Start(t testing.TB, d Disks, change ...func(*Options)) *Member {
 	})
 	t.Cleanup(func() { one.Stop(t) })
 	return one
+}
+
+func restore(id uint64, b *backend.Backend) (*machine.Machine, error) {
+	cfg := machine.Config{ClusterID: ClusterID, MemberID: id, MinLeaseTTL: MinLeaseTTL, MaxLearners: MaxLearners}
+	return machine.Restore(cfg, b, b, func() mvcc.Reader { return b.Reader() })
 }
 
 // Stop closes the service and stops the node. Stopping again does nothing.
@@ -148,24 +164,26 @@ func defaults(d Disks) Options {
 			Logger: logger, Tick: Tick, FlushInterval: Tick, CompactionBatch: 1000, CompactionPause: 10 * time.Millisecond,
 			SlowApply: time.Minute, MaxPending: 20000, MaxBacklog: 5000,
 		},
+		Consensus: replica.ConsensusOptions{MarkEvery: 10000, CatchupEntries: 5000},
 	}
 }
 
-// openLog opens the log and makes consensus of what it holds.
+// openLog opens the log and makes consensus of what it holds. Members differ in how long they wait before an election.
 func openLog(t testing.TB, o *Options, m *machine.Machine, applied schema.Applied) *replica.Consensus {
 	t.Helper()
 	log, rec, err := wal.Open(walConfig(o.FS))
 	check(t, err)
 	o.Node.Log = log
+	id := o.Service.MemberID
 	core, err := raft.New(raft.Config{
-		ID: MemberID, ElectionTicks: ElectionTicks, HeartbeatTicks: 1, PreVote: true, CheckQuorum: true,
-		MaxMessageBytes: 1 << 20, MaxInflightMessages: 16, Jitter: func(int) int { return 0 },
+		ID: id, ElectionTicks: ElectionTicks, HeartbeatTicks: 1, PreVote: true, CheckQuorum: true,
+		MaxMessageBytes: 1 << 20, MaxInflightMessages: 16, Jitter: func(n int) int { return int(id-MemberID) * 2 % n },
 	}, raft.Boot{
 		HardState: rec.HardState, Entries: rec.Entries, Applied: applied.Index,
 		Snapshot: wire.SnapshotMeta{Index: rec.Mark.Index, Term: rec.Mark.Term, ConfState: m.ConfState()},
 	})
 	check(t, err)
-	return replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: 10000, CatchupEntries: 5000}, applied.Index, rec.Mark.Index)
+	return replica.NewConsensus(core, o.Consensus, applied.Index, rec.Mark.Index)
 }
 
 func check(t testing.TB, err error) {
