@@ -99,11 +99,7 @@ func (o options) start(t testing.TB, d disks) *node.Node {
 	rc := raft.Config{
 		ID: 1, ElectionTicks: 10, HeartbeatTicks: 1, MaxMessageBytes: 1 << 20, MaxInflightMessages: 16, Jitter: func(int) int { return 0 },
 	}
-	nc := node.Config{
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Tick:   10 * time.Millisecond, FlushInterval: 5 * time.Millisecond, CompactionBatch: 10, CompactionPause: time.Millisecond,
-		SlowApply: time.Minute, KeepSegments: 1, MaxPending: 1000, MaxBacklog: 5000,
-	}
+	nc := quietConfig()
 	if o.backend != nil {
 		o.backend(&bc)
 	}
@@ -118,6 +114,15 @@ func (o options) start(t testing.TB, d disks) *node.Node {
 		o.node(&nc)
 	}
 	return node.Start(nc)
+}
+
+// quietConfig is the configuration of a node that has nothing to run on yet.
+func quietConfig() node.Config {
+	return node.Config{
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Tick:   10 * time.Millisecond, FlushInterval: 5 * time.Millisecond, CompactionBatch: 10, CompactionPause: time.Millisecond,
+		SlowApply: time.Minute, KeepSegments: 1, MaxPending: 1000, MaxBacklog: 5000,
+	}
 }
 
 // open fills in what a node runs on.

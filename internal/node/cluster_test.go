@@ -1,0 +1,428 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/backend"
+	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/membership"
+	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/node"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/vfs"
+	"github.com/quoin-kv/quoin/internal/wal"
+	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// cluster is members in one process that are connected by function calls.
+type cluster struct {
+	t       testing.TB
+	members []*clusterMember
+}
+
+// clusterMember is a node, what survives its crash, and its line to the others.
+type clusterMember struct {
+	c    *cluster
+	id   uint64
+	fs   *vfs.Mem
+	disk *backend.MemoryDisk
+	node atomic.Pointer[node.Node]
+	cut  atomic.Bool // from all others
+
+	opts replica.ConsensusOptions
+
+	mu       sync.Mutex
+	received map[uint64]*backend.MemoryDisk
+	observed atomic.Int64 // batches with Installed
+
+	sending func(w io.Writer) io.Writer // wraps what a snapshot is written to
+}
+
+// newCluster makes founders and members that have not joined; none of them runs.
+func newCluster(t testing.TB, founders, others int) *cluster {
+	c := &cluster{t: t}
+	for id := range uint64(founders + others) {
+		m := &clusterMember{
+			c: c, id: id + 1, fs: vfs.NewMem(), disk: backend.NewMemoryDisk(), received: map[uint64]*backend.MemoryDisk{},
+			opts: replica.ConsensusOptions{MarkEvery: 100, CatchupEntries: 20},
+		}
+		m.found(founders)
+		c.members = append(c.members, m)
+	}
+	t.Cleanup(func() {
+		for _, m := range c.members {
+			if m.node.Load() != nil {
+				m.stop()
+			}
+		}
+	})
+	return c
+}
+
+func (m *clusterMember) found(founders int) {
+	log, err := wal.Create(disks{}.wal(m.fs), wal.Metadata{NodeID: m.id, ClusterID: 2})
+	check(m.c.t, err)
+	if m.id <= uint64(founders) {
+		var members []schema.Member
+		for id := range uint64(founders) {
+			members = append(members, schema.Member{ID: id + 1, PeerURLs: []string{fmt.Sprintf("http://m%d:1", id+1)}})
+		}
+		var entries []wire.Entry
+		for i, cc := range membership.BootstrapChanges(members) {
+			entries = append(entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i + 1), Data: cc.Append(nil)})
+		}
+		check(m.c.t, log.Write(wal.Batch{Entries: entries, HardState: wire.HardState{Term: 1, Commit: uint64(founders)}, Sync: true}))
+	}
+	check(m.c.t, log.Close())
+}
+
+// start runs a member on its disks.
+func (m *clusterMember) start() *node.Node {
+	t := m.c.t
+	t.Helper()
+	b, err := backend.OpenMemory(backend.Config{FlushBytes: 16 << 10}, m.disk)
+	check(t, err)
+	log, rec, err := wal.Open(disks{}.wal(m.fs))
+	check(t, err)
+	if m.received[rec.Mark.Index] != nil && rec.Mark.Index > b.Flushed().Index {
+		check(t, b.Replace(func() error { return m.adopt(rec.Mark.Index) }))
+	}
+	applied := b.Flushed()
+	made, err := m.restore(b)
+	check(t, err)
+	core, err := raft.New(raft.Config{
+		ID: m.id, ElectionTicks: 10, HeartbeatTicks: 1, PreVote: true, CheckQuorum: true, MaxMessageBytes: 1 << 20, MaxInflightMessages: 64,
+		MaxUncommittedBytes: 64 << 20, Jitter: func(n int) int { return int(m.id) % n },
+	}, raft.Boot{
+		HardState: rec.HardState, Entries: rec.Entries, Applied: applied.Index,
+		Snapshot: wire.SnapshotMeta{Index: rec.Mark.Index, Term: rec.Mark.Term, ConfState: made.ConfState()},
+	})
+	check(t, err)
+	nc := quietConfig()
+	nc.Consensus = replica.NewConsensus(core, m.opts, applied.Index, rec.Mark.Index)
+	nc.Applier = replica.NewApplier(made, b, applied)
+	nc.Log, nc.Backend, nc.Observer = log, b, m
+	nc.Send, nc.SendSnapshot, nc.Adopt, nc.Restore, nc.DropReceived = m.send, m.sendSnapshot, m.adopt, m.restore, m.dropReceived
+	nc.Connected = func(id uint64) bool { return !m.cut.Load() && !m.c.members[id-1].cut.Load() }
+	n := node.Start(nc)
+	m.node.Store(n)
+	return n
+}
+
+func (m *clusterMember) restore(b *backend.Backend) (*machine.Machine, error) {
+	return machine.Restore(machine.Config{MemberID: m.id, MinLeaseTTL: 1, MaxLearners: 1}, b, b, func() mvcc.Reader { return b.Reader() })
+}
+
+// stop ends a member; it may be started again.
+func (m *clusterMember) stop() {
+	m.c.t.Helper()
+	check(m.c.t, m.node.Swap(nil).Stop())
+}
+
+// Applied implements node.Observer.
+func (m *clusterMember) Applied(b *replica.Batch) {
+	if b.Installed != nil {
+		m.observed.Add(1)
+	}
+}
+
+func (m *clusterMember) send(ms []wire.Message) {
+	for _, one := range ms {
+		if one.Type == wire.MsgSnap {
+			m.c.t.Error("a snapshot is sent as a message")
+		}
+		m.deliver(one)
+	}
+}
+
+// deliver hands a message to whom it is for, unless a line is cut.
+func (m *clusterMember) deliver(one wire.Message) bool {
+	to := m.c.members[one.To-1]
+	n := to.node.Load()
+	if n == nil || to.cut.Load() || m.cut.Load() {
+		return false
+	}
+	n.Step(one)
+	return true
+}
+
+var errCut = errors.New("connection lost")
+
+func (m *clusterMember) sendSnapshot(ctx context.Context, one wire.Message, body func(io.Writer) error) error {
+	to := m.c.members[one.To-1]
+	if m.cut.Load() || to.cut.Load() {
+		return errCut
+	}
+	var file bytes.Buffer
+	w := io.Writer(&file)
+	if m.sending != nil {
+		w = m.sending(w)
+	}
+	if err := errors.Join(body(w), ctx.Err()); err != nil {
+		return err
+	}
+	disk, err := backend.ReadMemoryDisk(&file)
+	if err != nil {
+		return err
+	}
+	to.mu.Lock()
+	to.received[one.Snapshot.Meta.Index] = disk
+	to.mu.Unlock()
+	if !m.deliver(one) {
+		return errCut
+	}
+	return nil
+}
+
+func (m *clusterMember) adopt(index uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from := m.received[index]
+	if from == nil {
+		return fmt.Errorf("no file of index %d", index)
+	}
+	delete(m.received, index)
+	return m.disk.Adopt(from)
+}
+
+func (m *clusterMember) dropReceived(before uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for index := range m.received {
+		if index < before {
+			delete(m.received, index)
+		}
+	}
+	return nil
+}
+
+// leader waits until the members that are not cut off agree on one of them.
+func (c *cluster) leader() *clusterMember {
+	c.t.Helper()
+	var lead *clusterMember
+	eventually(c.t, "a leader", func() bool {
+		lead = nil
+		for _, m := range c.members {
+			if n := m.node.Load(); n != nil && !m.cut.Load() && n.Status().Role == raft.Leader {
+				lead = m
+			}
+		}
+		return lead != nil
+	})
+	return lead
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
+// same demands that members hold the same.
+func (c *cluster) same(members ...*clusterMember) {
+	c.t.Helper()
+	var all []string
+	for _, m := range members {
+		n := m.node.Load()
+		check(c.t, n.ReadIndex(c.t.Context()))
+		v, err := n.View()
+		check(c.t, err)
+		h, err := v.HashKV(0)
+		check(c.t, err)
+		all = append(all, fmt.Sprint(v.Rev(), h.Hash, h.Rev))
+		v.Release()
+	}
+	if len(slices.Compact(all)) > 1 {
+		c.t.Errorf("members differ: %v", all)
+	}
+}
+
+func (m *clusterMember) put(key, value string) error {
+	return put(m.c.t.Context(), m.node.Load(), key, value)
+}
+
+// TestSnapshotBringsAMemberUpToDate cuts a member off until the others have forgotten what it needs, under writes; it catches up by a
+// snapshot, while the writes go on, and finds the same after a restart.
+func TestSnapshotBringsAMemberUpToDate(t *testing.T) {
+	c := newCluster(t, 3, 0)
+	for _, m := range c.members {
+		m.start()
+	}
+	lead := c.leader()
+	late := c.members[lead.id%3]
+	check(t, lead.put("k", "0"))
+	late.cut.Store(true)
+	for i := range 500 {
+		check(t, lead.put(fmt.Sprint("k", i%50), fmt.Sprint(i)))
+	}
+	if last := lead.node.Load().Status(); last.First < 100 {
+		t.Fatalf("the leader still has the log from %d on", last.First)
+	}
+	old, err := late.node.Load().View()
+	check(t, err)
+	waiting := make(chan error, 1)
+	go func() { waiting <- late.node.Load().WaitApplied(t.Context(), 400) }()
+	late.cut.Store(false)
+	check(t, <-waiting)
+	if rev := old.Rev(); rev != 2 {
+		t.Errorf("a view from before is at revision %d", rev)
+	}
+	old.Release()
+	if n := late.observed.Load(); n == 0 {
+		t.Error("no snapshot was installed, or the observer was not told")
+	}
+	for i := range 100 {
+		check(t, lead.put(fmt.Sprint("k", i%50), fmt.Sprint(i)))
+	}
+	c.same(c.members...)
+	late.stop()
+	late.start()
+	c.same(c.members...)
+	eventually(t, "received files are deleted", func() bool {
+		late.mu.Lock()
+		defer late.mu.Unlock()
+		return len(late.received) == 0
+	})
+}
+
+// TestMemberJoins adds a member that has nothing, first as a learner.
+func TestMemberJoins(t *testing.T) {
+	c := newCluster(t, 1, 1)
+	lead, joins := c.members[0], c.members[1]
+	lead.start()
+	joins.start()
+	for i := range 300 {
+		check(t, lead.put(fmt.Sprint("k", i%50), fmt.Sprint(i)))
+	}
+	check(t, lead.node.Load().Flush(t.Context()))
+	member := schema.Member{ID: 2, PeerURLs: []string{"http://m2:1"}, IsLearner: true}
+	check(t, lead.node.Load().ProposeConfChange(t.Context(), membership.AddChange(ids.Add(1), member)))
+	eventually(t, "the learner catches up", func() bool { return joins.node.Load().Status().Applied >= lead.node.Load().Status().Commit })
+	check(t, lead.node.Load().ProposeConfChange(t.Context(), membership.PromoteChange(ids.Add(1), 2)))
+	check(t, lead.put("a", "b"))
+	c.same(c.members...)
+	if joins.observed.Load() == 0 {
+		t.Error("the log of 300 entries was sent instead of a snapshot")
+	}
+	lead.node.Load().TransferLeader(2)
+	eventually(t, "the new member leads", func() bool { return joins.node.Load().Status().Role == raft.Leader })
+	check(t, joins.put("a", "c"))
+	c.same(c.members...)
+}
+
+// errUpload is how a sending ends in tests.
+var errUpload = errors.New("upload failed")
+
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, errUpload }
+
+// TestFailedSendingIsTriedAgain lets the first uploads break off.
+func TestFailedSendingIsTriedAgain(t *testing.T) {
+	c := newCluster(t, 3, 0)
+	var tries atomic.Int64
+	for _, m := range c.members {
+		m.sending = func(w io.Writer) io.Writer {
+			if tries.Add(1) <= 3 {
+				return failingWriter{}
+			}
+			return w
+		}
+		m.start()
+	}
+	lead := c.leader()
+	late := c.members[lead.id%3]
+	late.cut.Store(true)
+	for i := range 300 {
+		check(t, lead.put("k", fmt.Sprint(i)))
+	}
+	late.cut.Store(false)
+	check(t, late.node.Load().WaitApplied(t.Context(), 200))
+	if n := tries.Load(); n < 4 {
+		t.Errorf("%d tries", n)
+	}
+	c.same(c.members...)
+}
+
+// TestEntriesStayForWhomASnapshotIsSent: during a slow upload more is written than the log keeps for the slow; one snapshot is enough.
+func TestEntriesStayForWhomASnapshotIsSent(t *testing.T) {
+	c := newCluster(t, 3, 0)
+	held, goOn := make(chan struct{}), make(chan struct{})
+	var sent atomic.Int64
+	for _, m := range c.members {
+		m.sending = func(w io.Writer) io.Writer {
+			if sent.Add(1) == 1 {
+				close(held)
+				<-goOn
+			}
+			return w
+		}
+		m.start()
+	}
+	lead := c.leader()
+	late := c.members[lead.id%3]
+	late.cut.Store(true)
+	for i := range 300 {
+		check(t, lead.put("k", fmt.Sprint(i)))
+	}
+	late.cut.Store(false)
+	<-held
+	for i := range 600 { // nobody waits for the upload
+		check(t, lead.put("k", fmt.Sprint(i)))
+	}
+	check(t, lead.node.Load().Flush(t.Context()))
+	close(goOn)
+	check(t, late.node.Load().WaitApplied(t.Context(), 900))
+	if n := sent.Load(); n != 1 {
+		t.Errorf("%d snapshots were sent", n)
+	}
+	c.same(c.members...)
+	eventually(t, "the log is forgotten once the member has caught up", func() bool {
+		check(t, lead.put("k", "v"))
+		st := lead.node.Load().Status()
+		return st.Last-st.First < 200
+	})
+}
+
+// TestTimeoutSaysWhy looks at what proposals are told that wait in vain.
+func TestTimeoutSaysWhy(t *testing.T) {
+	c := newCluster(t, 3, 0)
+	for _, m := range c.members {
+		m.start()
+	}
+	lead := c.leader()
+	check(t, lead.put("k", "v"))
+	try := func(m *clusterMember, d time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		return put(ctx, m.node.Load(), "k", "lost")
+	}
+	lead.cut.Store(true)
+	if err := try(lead, 20*time.Millisecond); !errors.Is(err, kverr.TimeoutDueToConnectionLost) {
+		t.Errorf("cut off: %v", err)
+	}
+	next := c.leader()
+	lead.cut.Store(false)
+	check(t, next.put("k", "v"))
+}
