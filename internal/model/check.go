@@ -25,5 +25,30 @@ func (v *Violation) Error() string { return fmt.Sprintf("model: %s: %s", v.Prope
 // *[Violation] for the first that does not, or an error that wraps
 // [ErrUndecided] if that could not be said within timeout (0: no limit).
 func (h *History) Check(timeout time.Duration) error {
+	w, err := h.order(timeout)
+	if err != nil {
+		return err
+	}
+	for _, property := range []func(*History) error{w.checkAlone, w.checkWatches, w.checkLeases} {
+		if err := property(h); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// order finds an order of the operations that the specification allows.
+func (h *History) order(timeout time.Duration) (*witness, error) {
+	r, err := newRecord(h)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.realTime(); err != nil {
+		return nil, err
+	}
+	s := newSearch(r, timeout)
+	if !s.run() {
+		return nil, s.violation()
+	}
+	return newWitness(s), nil
 }
