@@ -1,0 +1,212 @@
+package cluster
+
+import (
+	"slices"
+	"syscall"
+
+	"github.com/quoin-kv/quoin/sim/plan"
+)
+
+// inject lets a fault happen.
+func (w *world) inject(f plan.Fault) {
+	if w.healed {
+		return
+	}
+	h := w.target(f.Target)
+	if h == nil {
+		return
+	}
+	w.engine.Note(string(f.Kind), h.index, uint64(f.At))
+	if w.happen(f, h) {
+		w.faults[string(f.Kind)]++
+	}
+}
+
+// target finds the host that a fault means, nil if there is none now.
+func (w *world) target(t int) *host {
+	if t == plan.Leader {
+		if m := w.leader(); m != nil {
+			return m.host
+		}
+		t = 0
+	}
+	all := w.present()
+	if len(all) == 0 {
+		return nil
+	}
+	return all[t%len(all)]
+}
+
+// happen does what a fault says and returns whether it made a difference.
+func (w *world) happen(f plan.Fault, h *host) bool {
+	switch f.Kind {
+	case plan.Crash:
+		return h.down(f.For, h.crash)
+	case plan.Pause:
+		return h.pause(f.For)
+	case plan.Isolate, plan.CutLink, plan.Split, plan.SlowLink:
+		return w.disturb(f, h)
+	case plan.StallDisk:
+		h.stalled = w.engine.Now() + f.For
+	case plan.FailSync:
+		h.sync = true
+	case plan.FailFile:
+		h.file.Fail(syscall.EIO)
+		w.engine.After(f.For, func() { h.file.Fail(nil) })
+	case plan.FillDisk:
+		return h.fill(f)
+	case plan.FlipBits, plan.Wipe:
+		return w.damage(f, h)
+	case plan.ClockRate:
+		return h.setRate(f.Amount)
+	case plan.ClockJump:
+		return h.jump(f.Amount)
+	default:
+		return w.operate(f, h)
+	}
+	return true
+}
+
+// down ends a member in some way and starts it again later.
+func (h *host) down(ns int64, how func()) bool {
+	if h.member == nil {
+		return false
+	}
+	how()
+	h.bootAfter(ns)
+	return true
+}
+
+func (h *host) pause(ns int64) bool {
+	m := h.member
+	if m == nil || m.proc.Paused() {
+		return false
+	}
+	m.proc.Pause()
+	h.w.engine.After(ns, func() {
+		if h.member == m {
+			m.proc.Resume()
+		}
+	})
+	return true
+}
+
+// fill makes a disk full for a while.
+func (h *host) fill(f plan.Fault) bool {
+	h.room = f.Amount
+	if f.Amount%2 == 0 {
+		h.file.Fail(syscall.ENOSPC)
+	}
+	h.w.engine.After(f.For, func() {
+		h.room = -1
+		h.file.Fail(nil)
+	})
+	return true
+}
+
+func (h *host) setRate(permille int64) bool {
+	h.rate = permille
+	if h.member != nil {
+		h.member.proc.Tick(permille)
+	}
+	return true
+}
+
+func (h *host) jump(ns int64) bool {
+	if h.member == nil {
+		h.clock.local += ns
+	} else {
+		h.member.proc.Jump(ns)
+	}
+	return true
+}
+
+// disturb cuts or slows links for a while.
+func (w *world) disturb(f plan.Fault, h *host) bool {
+	var links []*link
+	switch f.Kind {
+	case plan.CutLink, plan.SlowLink:
+		links = []*link{w.network.link(h.index, w.target(f.Peer).index)}
+	case plan.Isolate:
+		for _, o := range w.hosts {
+			if o != h && f.Mode != plan.Out {
+				links = append(links, w.network.link(o.index, h.index))
+			}
+			if o != h && f.Mode != plan.In {
+				links = append(links, w.network.link(h.index, o.index))
+			}
+		}
+	case plan.Split:
+		for _, a := range w.hosts {
+			for _, b := range w.hosts {
+				if f.Amount>>(a.index%5)&1 != f.Amount>>(b.index%5)&1 {
+					links = append(links, w.network.link(a.index, b.index))
+				}
+			}
+		}
+	}
+	for _, l := range links {
+		w.trouble(l, f)
+	}
+	return len(links) > 0
+}
+
+func (w *world) trouble(l *link, f plan.Fault) {
+	if f.Kind == plan.SlowLink {
+		l.slow = f.Amount
+		w.engine.After(f.For, func() { l.slow = 0 })
+		return
+	}
+	l.cuts++
+	w.engine.After(f.For, func() {
+		l.cuts = max(l.cuts-1, 0)
+		l.since = w.engine.Now()
+	})
+}
+
+// damage takes from a host for good what it had promised to keep, unless too many have lost that already.
+func (w *world) damage(f plan.Fault, h *host) bool {
+	if !w.spare(h) {
+		return false
+	}
+	if h.member == nil {
+		return false
+	}
+	o := h.crashOptions()
+	if f.Kind == plan.Wipe {
+		h.end(o)
+		h.damaged = true
+		clear(h.received)
+		return true
+	}
+	o.FlipBits, o.TearLast = int(f.Amount), f.Mode == plan.Tear
+	h.flipped = true
+	h.end(o)
+	h.bootAfter(f.For)
+	return true
+}
+
+// spare reports whether the cluster can lose what a host remembers.
+func (w *world) spare(h *host) bool {
+	best := w.best()
+	if best == nil {
+		return false
+	}
+	return !w.lossy() && w.operator.idle() && len(best.machine.ConfState().Voters) >= 3
+}
+
+// lossy reports whether a member may have lost what it had promised to keep.
+func (w *world) lossy() bool {
+	return slices.ContainsFunc(w.present(), func(h *host) bool { return h.damaged || h.flipped })
+}
+
+// best returns the running member that has applied most, nil if none runs.
+func (w *world) best() *member {
+	var best *member
+	for _, m := range w.running() {
+		if best == nil || m.applier.Applied().Index > best.applier.Applied().Index {
+			best = m
+		}
+	}
+	return best
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/quoin-kv/quoin/sim/cluster"
+	"github.com/quoin-kv/quoin/sim/plan"
+)
+
+// freshSeeds is how many new seeds a test run plays.
+const freshSeeds = 24
+
+// TestFreshSeeds plays seeds that nobody has seen before.
+func TestFreshSeeds(t *testing.T) {
+	first := rand.Uint64() >> 16
+	t.Logf("first seed %d", first)
+	for i := range uint64(freshSeeds) {
+		seed := first + i
+		if r := cluster.Run(plan.Draw(seed), nil); r.Failure != nil {
+			t.Errorf("seed %d: %v\nreproduce with: go run ./sim -seed %d", seed, r.Failure, seed)
+		}
+	}
+}
+
+// TestSameSeedSameRun: a seed decides everything that happens.
+func TestSameSeedSameRun(t *testing.T) {
+	first := rand.Uint64() >> 16
+	for i := range uint64(4) {
+		seed := first + i
+		a, b := cluster.Run(plan.Draw(seed), nil), cluster.Run(plan.Draw(seed), nil)
+		if a.Hash != b.Hash || a.Steps != b.Steps || a.Operations != b.Operations {
+			t.Errorf("seed %d: %d steps with hash %x, then %d with %x", seed, a.Steps, a.Hash, b.Steps, b.Hash)
+		}
+	}
+}
+
+// TestReduce: what does not matter for a failure is left out.
+func TestReduce(t *testing.T) {
+	p := plan.Draw(1)
+	needed := p.Faults[len(p.Faults)/2].Kind
+	fails := func(q *plan.Plan) bool {
+		for _, f := range q.Faults {
+			if f.Kind == needed {
+				return true
+			}
+		}
+		return false
+	}
+	q := fewer(p, fails, func(q *plan.Plan) *[]plan.Fault { return &q.Faults })
+	if len(q.Faults) != 1 || q.Faults[0].Kind != needed {
+		t.Errorf("reduced to %v, want one %s", q.Faults, needed)
+	}
+	if len(p.Faults) < 2 {
+		t.Errorf("the plan that was reduced has changed: %v", p.Faults)
+	}
+}

@@ -1,0 +1,161 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/quoin-kv/quoin/sim/engine"
+)
+
+// Units of time.
+const (
+	microsecond = 1_000
+	millisecond = 1_000_000
+	second      = 1_000_000_000
+)
+
+// Draw makes the plan of a seed. What is frequent in one seed does not occur in another: where every run does a little of everything, much
+// of what takes two of a kind never happens.
+func Draw(seed uint64) *Plan {
+	d := drawer{engine.Random(seed, "plan", 0)}
+	p := &Plan{Seed: seed, Members: d.members(), Safety: 105*second + d.Int64N(30*second)}
+	p.Tuning, p.Network, p.Disk = d.tuning(), d.network(), d.disk()
+	for _, k := range kinds() {
+		p.Faults = append(p.Faults, d.faults(k, p.Safety)...)
+	}
+	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+	p.Clients = d.clients()
+	return p
+}
+
+// drawer draws the parts of a plan.
+type drawer struct{ *rand.Rand }
+
+// sometimes is zero half of the time, and else up to most.
+func (d drawer) sometimes(most int) int { return d.IntN(2) * d.IntN(most+1) }
+
+// spread is a number between least and most, of which each order of magnitude is as likely as the other.
+func (d drawer) spread(least, most int64) int64 {
+	return int64(float64(least) * math.Pow(float64(most)/float64(least), d.Float64()))
+}
+
+func (d drawer) members() int { return []int{1, 3, 3, 3, 3, 3, 5, 5, 2, 4}[d.IntN(10)] }
+
+func (d drawer) tuning() Tuning {
+	return Tuning{
+		Tick: 100 * millisecond, ElectionTicks: 8 + d.IntN(6), PreVote: d.IntN(4) > 0,
+		MessageBytes: uint64(d.spread(200, 1<<20)), InflightMax: int(d.spread(1, 256)),
+		MarkEvery: uint64(d.spread(5, 2000)), CatchupEntries: uint64(d.spread(1, 1000)),
+		SegmentBytes: d.spread(4<<10, 256<<10), FlushInterval: d.spread(20*millisecond, 5*second),
+		Think: d.spread(5*microsecond, 2*millisecond), CompactBatch: int(d.spread(5, 500)),
+	}
+}
+
+func (d drawer) network() Network {
+	return Network{
+		Delay: d.spread(50*microsecond, 20*millisecond), Jitter: d.spread(50*microsecond, 40*millisecond),
+		Loss: d.sometimes(100), Duplicate: d.sometimes(50), Reorder: d.sometimes(300), ReplyLoss: d.sometimes(50),
+	}
+}
+
+func (d drawer) disk() Disk {
+	return Disk{
+		Sync: d.spread(50*microsecond, 10*millisecond), Jitter: d.spread(50*microsecond, 30*millisecond),
+		Keep: []int{0, 500, 1000, d.IntN(1000)}[d.IntN(4)],
+	}
+}
+
+// kind is how often faults of a kind happen, and how.
+type kind struct {
+	kind FaultKind
+	most int   // in one run
+	rare int   // a run has none of it with this probability, in thousandths
+	long int64 // longest duration
+}
+
+func kinds() []kind {
+	return []kind{
+		{Crash, 12, 300, 15 * second},
+		{Pause, 8, 600, 10 * second},
+		{Isolate, 8, 500, 15 * second},
+		{CutLink, 10, 500, 15 * second},
+		{Split, 6, 500, 15 * second},
+		{SlowLink, 6, 600, 15 * second},
+		{StallDisk, 6, 600, 8 * second},
+		{FailSync, 4, 700, 8 * second},
+		{FailFile, 3, 700, 8 * second},
+		{FillDisk, 3, 700, 10 * second},
+		{FlipBits, 2, 700, 8 * second},
+		{Wipe, 2, 700, 8 * second},
+		{ClockRate, 4, 500, 0},
+		{ClockJump, 4, 700, 0},
+		{Transfer, 8, 600, 0},
+		{AddMember, 3, 600, 0},
+		{Promote, 4, 600, 0},
+		{Remove, 2, 600, 0},
+		{Compaction, 10, 400, 0},
+	}
+}
+
+// faults draws the faults of one kind.
+func (d drawer) faults(k kind, until int64) (all []Fault) {
+	none := d.IntN(1000) < k.rare
+	for range 1 + d.IntN(k.most) {
+		f := Fault{At: d.Int64N(until), Kind: k.kind, Target: d.target(), Peer: d.IntN(6)}
+		if k.long > 0 {
+			f.For = d.spread(20*millisecond, k.long)
+		}
+		d.detail(&f)
+		if !none {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// target is the leader, which is where most can go wrong, or anybody.
+func (d drawer) target() int {
+	if d.IntN(3) == 0 {
+		return Leader
+	}
+	return d.IntN(6)
+}
+
+// detail draws what is particular to a kind.
+func (d drawer) detail(f *Fault) {
+	switch f.Kind {
+	case Isolate:
+		f.Mode = []string{Both, Both, In, Out}[d.IntN(4)]
+	case Split:
+		f.Amount = 1 + d.Int64N(30)
+	case SlowLink:
+		f.Amount = d.spread(10*millisecond, 3*second)
+	case FillDisk:
+		f.Amount = d.spread(100, 64<<10)
+	case FlipBits:
+		f.Amount = d.spread(1, 200)
+		if d.IntN(2) == 0 {
+			f.Mode = Tear
+		}
+	case ClockRate:
+		f.Amount = 800 + d.Int64N(451)
+	case ClockJump:
+		f.Amount = d.spread(10*millisecond, 10*second)
+	case AddMember:
+		if d.IntN(3) > 0 {
+			f.Mode = Learner
+		}
+	case Compaction:
+		f.Amount = d.Int64N(1001)
+	}
+}
+
+func (d drawer) clients() (all []Client) {
+	keys := int(d.spread(1, 40))
+	for range 4 + d.IntN(5) {
+		all = append(all, Client{Kind: KV, Think: d.spread(200*millisecond, 900*millisecond), Keys: keys, Stick: d.IntN(1001)})
+	}
+	return all
+}
