@@ -1,6 +1,7 @@
 package raft_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/confchange"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -219,24 +221,57 @@ func (c *cluster) applyEffects(n *member, e raft.Effects) {
 	if s := e.InstallSnapshot; s != nil {
 		n.machine = machine{applied: s.Meta.Index, sum: binary.BigEndian.Uint64(s.Data), conf: s.Meta.ConfState}
 		n.core.Applied(s.Meta.Index)
+		if now := n.core.Status(); now.First == s.Meta.Index+1 && !sameMembers(now.ConfState, s.Meta.ConfState) {
+			c.t.Fatalf("member %d has configuration %+v after a snapshot with %+v", n.id, now.ConfState, s.Meta.ConfState)
+		}
 	}
 	for _, entry := range e.Committed {
 		if entry.Index != n.machine.applied+1 {
 			c.t.Fatalf("member %d applied %d and is handed %d", n.id, n.machine.applied, entry.Index)
 		}
 		n.machine.apply(entry)
-		if entry.Type == wire.EntryConfChange {
-			var cc wire.ConfChange
-			if err := cc.Unmarshal(entry.Data); err != nil {
-				c.t.Fatal(err)
-			}
-			n.machine.conf = n.core.ApplyConfChange(cc)
+		if entry.Type != wire.EntryNormal {
+			c.applyConfChange(n, entry)
 		}
 		n.core.Applied(entry.Index)
 		if err := c.history.applied(n.id, entry, n.machine.sum); err != nil {
 			c.t.Fatal(err)
 		}
 	}
+}
+
+// applyConfChange lets machine and core follow a change, and compares them; unless the core has a snapshot from behind it.
+func (c *cluster) applyConfChange(n *member, e wire.Entry) {
+	c.t.Helper()
+	cc := changesOf(c.t, e)
+	conf, err := confchange.FromState(n.machine.conf)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if next, err := conf.Apply(cc); err == nil {
+		conf = next
+	}
+	n.machine.conf = conf.State()
+	installing := n.core.Status().First > e.Index
+	if got := n.core.ApplyConfChangeV2(cc); !installing && !sameMembers(got, n.machine.conf) {
+		c.t.Fatalf("member %d has configuration %+v after entry %d, expected %+v", n.id, got, e.Index, n.machine.conf)
+	}
+}
+
+func sameMembers(a, b wire.ConfState) bool { return bytes.Equal(a.Append(nil), b.Append(nil)) }
+
+// changesOf returns the membership changes that an entry holds.
+func changesOf(t testing.TB, e wire.Entry) (v2 wire.ConfChangeV2) {
+	var cc wire.ConfChange
+	err := v2.Unmarshal(e.Data)
+	if e.Type == wire.EntryConfChange {
+		err = cc.Unmarshal(e.Data)
+		v2 = cc.V2()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v2
 }
 
 func (m *machine) apply(e wire.Entry) {

@@ -7,11 +7,11 @@ import (
 
 // admitConfChange refuses a change that is not possible, or while another may be under way: majorities before and after
 // two of them need not overlap (thesis 4.1).
-func (c *Core) admitConfChange(cc wire.ConfChange) error {
+func (c *Core) admitConfChange(cc wire.ConfChangeV2) error {
 	if c.pendingConf > c.log.applied {
 		return ErrConfChangePending
 	}
-	_, err := c.members.Apply(cc.V2())
+	_, err := c.members.Apply(cc)
 	return err
 }
 
@@ -35,12 +35,31 @@ func (c *Core) confChangeUnapplied() bool {
 // ApplyConfChange makes a committed membership change count, and returns the configuration after it, which the caller
 // owns. The driver calls it in the order of the log, before it reports the entry as applied. A change with NodeID 0, or
 // one that is not possible, changes nothing; that is the same on every member, since all apply the same log.
+//
+// While a snapshot waits to be installed, changes from before it change nothing here: it brought the configuration with it.
 func (c *Core) ApplyConfChange(cc wire.ConfChange) wire.ConfState {
-	if next, err := c.members.Apply(cc.V2()); err == nil {
+	return c.ApplyConfChangeV2(cc.V2())
+}
+
+// ApplyConfChangeV2 is ApplyConfChange for a set of changes (thesis 4.3).
+func (c *Core) ApplyConfChangeV2(cc wire.ConfChangeV2) wire.ConfState {
+	if c.log.installing() {
+		return c.members.State()
+	}
+	if next, err := c.members.Apply(cc); err == nil {
 		c.members = next
 		c.followMembers()
 	}
 	return c.members.State()
+}
+
+// leaveJoint makes a leader propose the end of a joint configuration that is to end by itself, once the change that began
+// it is applied. The entry is empty, so no bound refuses it.
+func (c *Core) leaveJoint() {
+	if c.role == Leader && c.members.Joint() && c.members.AutoLeave && c.pendingConf <= c.log.applied {
+		c.appendConfChange(wire.Entry{Type: wire.EntryConfChangeV2})
+		c.broadcastAppend()
+	}
 }
 
 // followMembers makes a leader act on a new configuration. One that is no voter any more steps down (thesis 4.2.2).
@@ -53,7 +72,7 @@ func (c *Core) followMembers() {
 		return
 	}
 	c.trackMembers()
-	if c.peers.Get(c.transferee) == nil {
+	if !c.members.Voters.Contains(c.transferee) {
 		c.transferee = 0
 	}
 	c.endReadRound()

@@ -14,6 +14,7 @@ var (
 	ErrNoLeader          = errors.New("raft: no leader is known")
 	ErrDropped           = errors.New("raft: too much is waiting, or leadership is being handed over")
 	ErrConfChangePending = errors.New("raft: another membership change is not applied yet")
+	ErrNotLeader         = errors.New("raft: only a leader takes this")
 )
 
 // The errors of Step about messages that no sound member sends.
@@ -59,6 +60,7 @@ type Core struct {
 	lead    uint64 // leader of this term, 0 is unknown
 	members confchange.Config
 
+	ticks uint64 // for the life of the core
 	timer timer
 	votes map[uint64]bool // answers so far, of a pre-candidate or candidate
 
@@ -67,6 +69,7 @@ type Core struct {
 	pendingConf uint64 // a membership change may stand in the log up to here; no other until it is applied
 	transferee  uint64 // leadership is being handed over to, 0 is nobody
 	uncommitted uint64 // bytes of data
+	stall       stall
 
 	reads reads
 
@@ -81,27 +84,36 @@ type timer struct {
 	election  int // since the leader was heard of; on a leader: since it made sure of its quorum
 	timeout   int // ticks without a leader before the next election
 	heartbeat int // on a leader: since its last heartbeats
+	transfer  int // on a leader: since it began to hand over
 }
 
 // Tick tells the core that one unit of time has passed.
 func (c *Core) Tick() {
+	c.ticks++
 	c.timer.election++
 	if c.role == Leader {
 		c.tickLeader()
 		return
 	}
-	if c.timer.election >= c.timer.timeout {
-		c.restartTimer()
+	switch {
+	case c.timer.election < c.timer.timeout:
+	case c.mayCampaign():
 		c.Campaign()
+	default:
+		c.becomeFollower(c.term, 0) // there is no leader to wait for, or to protect from the campaigns of others
 	}
 }
 
 func (c *Core) tickLeader() {
 	c.timer.heartbeat++
+	c.timer.transfer++
+	if c.timer.transfer >= c.cfg.ElectionTicks {
+		c.transferee = 0 // it had its time
+	}
 	if c.timer.election >= c.cfg.ElectionTicks {
 		c.timer.election = 0
-		c.transferee = 0 // it had its time
-		if c.cfg.CheckQuorum && !c.quorumActive() {
+		c.handOverStalled()
+		if !c.quorumActive() && c.cfg.CheckQuorum {
 			c.becomeFollower(c.term, 0)
 			return
 		}
@@ -196,4 +208,5 @@ func (c *Core) Applied(index uint64) {
 		panic(fmt.Sprintf("raft: applied %d, but only %d was handed out", index, c.log.handed))
 	}
 	c.log.applied = max(c.log.applied, index)
+	c.leaveJoint()
 }

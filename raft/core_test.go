@@ -361,6 +361,33 @@ func BenchmarkThreeVoterCycle(b *testing.B) {
 	}
 }
 
+// BenchmarkFollowerAppend takes in a batch of 16 entries and answers once they are stored.
+func BenchmarkFollowerAppend(b *testing.B) {
+	b.ReportAllocs()
+	c := newCluster(b, defaults, []uint64{1, 2, 3}, nil)
+	c.run()
+	c.elect(1)
+	core, data := c.members[2].core, make([]byte, 256)
+	last := core.Status().Last
+	for count := 1; b.Loop(); count++ {
+		m := wire.Message{Type: wire.MsgApp, From: 1, To: 2, Term: core.Term(), Index: last, LogTerm: core.Term(), Commit: last}
+		m.Entries = make([]wire.Entry, 16) // as decoding a message does
+		for i := range m.Entries {
+			m.Entries[i] = wire.Entry{Term: core.Term(), Index: last + uint64(i) + 1, Data: data}
+		}
+		last += 16
+		if err := core.Step(m); err != nil {
+			b.Fatal(err)
+		}
+		e := core.Effects()
+		core.Persisted(e.Seq)
+		core.Applied(last - 16)
+		if count%1000 == 0 {
+			core.Compact(last - 100)
+		}
+	}
+}
+
 func BenchmarkReadIndexSingleVoter(b *testing.B) {
 	b.ReportAllocs()
 	c := newCluster(b, defaults, []uint64{1}, nil)
@@ -405,6 +432,7 @@ func TestNobodyCampaignsWhileInstallingASnapshot(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	c.apply(c.members[2], 9)
+	c.sync(c.members[2], 9)
 	c.tick(2, 50)
 	if s := c.status(2); s.Role != raft.PreCandidate {
 		t.Fatalf("%+v", s)

@@ -13,5 +13,6 @@
 //
 // The files are split by reason to change: log.go keeps the entries, effects.go what leaves the core, election.go
 // terms, votes and roles, replication.go the way of entries to followers, snapshot.go what replaces them, readindex.go
-// reads, proposals.go what clients want, confchange.go membership, transfer.go handing over.
+// reads, proposals.go what clients want, confchange.go membership, transfer.go handing over, stall.go a disk that does not
+// answer.
 package raft

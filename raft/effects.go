@@ -40,6 +40,7 @@ type ReadState struct {
 type write struct {
 	seq   uint64
 	upTo  uint64 // the log is durable up to here once it is stored
+	since uint64 // tick at which it was handed out
 	voted bool   // holds the own vote in an election
 	term  uint64 // of that election
 }
@@ -74,7 +75,7 @@ func (c *Core) emit(e *Effects) {
 		e.MustSync = true
 	}
 	if e.MustSync {
-		c.writes = append(c.writes, write{seq: e.Seq, upTo: c.log.emitted, voted: voted, term: c.term})
+		c.writes = append(c.writes, write{seq: e.Seq, upTo: c.log.emitted, since: c.ticks, voted: voted, term: c.term})
 	}
 }
 

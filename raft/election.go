@@ -74,12 +74,13 @@ func (c *Core) enter(role Role, term, lead uint64) {
 	c.loseReads()
 	c.role, c.lead = role, lead
 	c.votes = nil
-	c.peers, c.pendingConf, c.transferee, c.uncommitted = progress.Set{}, 0, 0, 0
+	c.peers, c.pendingConf, c.transferee, c.uncommitted, c.stall = progress.Set{}, 0, 0, 0, stall{}
 	c.restartTimer()
 }
 
 // Campaign starts an election, or asks whether one could be won if the configuration says so. A member that may not lead
-// does nothing: one that leads already, is no voter, or has not yet applied a snapshot or a committed membership change.
+// does nothing: one that leads already, is no voter, has not yet applied a snapshot or a committed membership change, or
+// whose disk is stalled.
 func (c *Core) Campaign() {
 	switch {
 	case !c.mayCampaign():
@@ -91,7 +92,7 @@ func (c *Core) Campaign() {
 }
 
 func (c *Core) mayCampaign() bool {
-	return c.role != Leader && c.members.Voters.Contains(c.cfg.ID) && !c.log.installing() && !c.confChangeUnapplied()
+	return c.role != Leader && c.members.Voters.Contains(c.cfg.ID) && !c.log.installing() && !c.confChangeUnapplied() && !c.stalled()
 }
 
 // campaignBefore asks the voters whether they would vote for this member (thesis 9.6). That binds nobody, so nothing
@@ -146,8 +147,12 @@ func (c *Core) stepVote(m wire.Message) {
 }
 
 // mayVote reports whether this member is still free in the term that it is asked about (paper 5.2). Learners answer too:
-// they may have become voters without knowing it yet.
+// they may have become voters without knowing it yet. A stalled disk could not store the vote; to say so beforehand keeps
+// terms from rising in vain.
 func (c *Core) mayVote(m *wire.Message) bool {
+	if m.Type == wire.MsgPreVote && c.stalled() {
+		return false
+	}
 	return c.vote == m.From || c.vote == 0 && c.lead == 0 || m.Type == wire.MsgPreVote && m.Term > c.term
 }
 

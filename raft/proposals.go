@@ -46,6 +46,22 @@ func (c *Core) ProposeConfChange(cc wire.ConfChange) error {
 	if c.role != Leader {
 		return c.forwardProposal([]wire.Entry{e})
 	}
+	return c.proposeChange(e, cc.V2())
+}
+
+// ProposeConfChangeV2 asks a leader for a set of membership changes, which take effect together by way of a joint
+// configuration (thesis 4.3); without changes it asks to leave one that does not end by itself. Etcd's members do not
+// understand such entries, so a cluster must be free of them, and no member takes them from another: ErrNotLeader. The
+// other errors are those of ProposeConfChange.
+func (c *Core) ProposeConfChangeV2(cc wire.ConfChangeV2) error {
+	if c.role != Leader {
+		return ErrNotLeader
+	}
+	return c.proposeChange(wire.Entry{Type: wire.EntryConfChangeV2, Data: cc.Append(nil)}, cc)
+}
+
+// proposeChange appends a change, of which cc is the meaning, to a leader's log.
+func (c *Core) proposeChange(e wire.Entry, cc wire.ConfChangeV2) error {
 	if err := c.admitProposal(uint64(len(e.Data))); err != nil {
 		return err
 	}
@@ -91,6 +107,9 @@ func (c *Core) stepPropose(m wire.Message) error {
 func (c *Core) appendForwarded(e *wire.Entry) error {
 	switch e.Type {
 	case wire.EntryNormal:
+		if len(e.Data) == 0 { // only a new leader has one to say, and no bound would hold many
+			return fmt.Errorf("%w: proposal of nothing", ErrBadMessage)
+		}
 		c.appendOwn(*e)
 		return nil
 	case wire.EntryConfChange:
@@ -98,7 +117,7 @@ func (c *Core) appendForwarded(e *wire.Entry) error {
 		if err := cc.Unmarshal(e.Data); err != nil {
 			return fmt.Errorf("%w: %w", ErrBadMessage, err)
 		}
-		if err := c.admitConfChange(cc); err != nil {
+		if err := c.admitConfChange(cc.V2()); err != nil {
 			return err
 		}
 		c.appendConfChange(*e)

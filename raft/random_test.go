@@ -13,7 +13,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the random cluster with this seed only, and trace it")
-	runsFlag = flag.Int("runs", 100, "how many random clusters to run")
+	runsFlag = flag.Int("runs", 70, "how many random clusters to run")
 )
 
 // TestRandomCluster runs clusters with a network that loses, repeats and reorders, disks that are slow, and members that
@@ -35,7 +35,7 @@ func TestRandomCluster(t *testing.T) {
 // weather is how bad a run is; each run draws its own, so that some runs do little of one thing and much of another.
 type weather struct {
 	lose, repeat, reorder, crash, confChange, flush, skew float64
-	transfer                                              float64
+	transfer, cut, stall, joint                           float64
 }
 
 type randomRun struct {
@@ -45,6 +45,9 @@ type randomRun struct {
 	nextID  uint64
 	reads   map[uint64]openRead // by id
 	readID  uint64
+	cut     map[[2]uint64]bool // nothing gets from the first to the second
+	stuck   map[uint64]bool    // disks that write nothing
+	clocks  map[uint64]int     // how much faster than others a clock goes, in quarters
 }
 
 // openRead is a read that was asked for and neither answered nor lost.
@@ -64,9 +67,11 @@ func runRandom(t *testing.T, seed uint64) {
 	part := func(most float64) float64 { return most * rng.Float64() * float64(rng.IntN(2)) }
 	r := &randomRun{
 		cluster: newCluster(t, cfg, voters, nil), rng: rng, nextID: 6, reads: map[uint64]openRead{},
+		cut: map[[2]uint64]bool{}, stuck: map[uint64]bool{}, clocks: map[uint64]int{},
 		weather: weather{
 			lose: part(0.3), repeat: part(0.2), reorder: part(1), crash: part(0.02),
 			confChange: part(0.02), flush: part(0.1), skew: part(0.5), transfer: part(0.01),
+			cut: part(0.04), stall: part(0.03), joint: part(0.5),
 		},
 	}
 	if *seedFlag != 0 {
@@ -77,6 +82,11 @@ func runRandom(t *testing.T, seed uint64) {
 		r.gather = func() bool { return rng.Float64() < gather }
 	}
 	r.jitter = func(_ uint64, n int) int { return rng.IntN(n) }
+	if drift := rng.IntN(3); drift > 0 {
+		for _, id := range voters {
+			r.clocks[id] = rng.IntN(3 * drift)
+		}
+	}
 	for range 1500 {
 		r.step()
 	}
@@ -95,9 +105,11 @@ func (r *randomRun) step() {
 	}
 	switch r.rng.IntN(10) {
 	case 0, 1:
-		r.tick(n.id, 1+r.rng.IntN(2))
+		r.tick(n.id, 1+r.rng.IntN(2)+(r.clocks[n.id]+r.rng.IntN(4))/4)
 	case 2, 3:
-		r.sync(n, 1+r.rng.IntN(3))
+		if !r.stuck[n.id] {
+			r.sync(n, 1+r.rng.IntN(3))
+		}
 		if r.rng.IntN(2) == 0 {
 			r.apply(n, 1+r.rng.IntN(5))
 			r.settle(n)
@@ -167,6 +179,10 @@ func (r *randomRun) disturb(n *member) {
 	case x < w.crash+w.confChange+w.flush+w.transfer:
 		to := r.ids[r.rng.IntN(len(r.ids))]
 		r.do(n.id, func(core *raft.Core) { core.TransferLeader(to) })
+	case x < w.crash+w.confChange+w.flush+w.transfer+w.stall:
+		r.stuck[n.id] = !r.stuck[n.id]
+	case x < w.crash+w.confChange+w.flush+w.transfer+w.stall+w.cut:
+		r.cutLines(n.id)
 	case r.rng.IntN(4) == 0:
 		other := r.ids[r.rng.IntN(len(r.ids))]
 		r.do(n.id, func(core *raft.Core) { core.ReportUnreachable(other) })
@@ -175,7 +191,42 @@ func (r *randomRun) disturb(n *member) {
 	}
 }
 
+// cutLines cuts a member off, or one direction to it, or one from it; or repairs every line.
+func (r *randomRun) cutLines(id uint64) {
+	if len(r.cut) > 0 && r.rng.IntN(2) == 0 {
+		clear(r.cut)
+		return
+	}
+	kind := r.rng.IntN(4)
+	one := r.ids[r.rng.IntN(len(r.ids))]
+	for _, other := range r.ids {
+		if kind == 3 && other != one {
+			continue
+		}
+		if kind != 1 {
+			r.cut[[2]uint64{id, other}] = true
+		}
+		if kind != 2 {
+			r.cut[[2]uint64{other, id}] = true
+		}
+	}
+}
+
+// changeJointly proposes several changes at once, or to leave a joint configuration.
+func (r *randomRun) changeJointly(n *member) {
+	cc := wire.ConfChangeV2{Transition: wire.ConfChangeTransition(r.rng.IntN(3))}
+	for range r.rng.IntN(4) {
+		change := wire.ConfChangeSingle{Type: wire.ConfChangeType(r.rng.IntN(4)), NodeID: r.ids[r.rng.IntN(len(r.ids))]}
+		cc.Changes = append(cc.Changes, change)
+	}
+	r.do(n.id, func(core *raft.Core) { _ = core.ProposeConfChangeV2(cc) })
+}
+
 func (r *randomRun) changeMembers(n *member) {
+	if r.rng.Float64() < r.weather.joint {
+		r.changeJointly(n)
+		return
+	}
 	cc := wire.ConfChange{ID: r.rng.Uint64(), Type: wire.ConfChangeType(r.rng.IntN(4)), NodeID: r.ids[r.rng.IntN(len(r.ids))]}
 	if r.rng.IntN(3) == 0 && len(r.ids) < 8 {
 		cc.NodeID = r.nextID
@@ -198,7 +249,7 @@ func (r *randomRun) oneMessage() {
 		r.network = append(r.network, r.network[at])
 	}
 	m := r.network[at]
-	if r.rng.Float64() < r.weather.lose {
+	if r.rng.Float64() < r.weather.lose || r.cut[[2]uint64{m.From, m.To}] {
 		r.network = append(r.network[:at], r.network[at+1:]...)
 		if m.Type == wire.MsgSnap {
 			r.reportSnapshot(m, false)
@@ -220,6 +271,9 @@ func (r *randomRun) reportSnapshot(m wire.Message, ok bool) {
 // heal repairs everything and demands that a leader emerges and a proposal gets applied by all members.
 func (r *randomRun) heal() {
 	r.weather, r.lazy, r.gather = weather{}, false, nil
+	clear(r.cut)
+	clear(r.stuck)
+	clear(r.clocks)
 	r.each(func(n *member) {
 		r.apply(n, len(n.waiting))
 		r.settle(n)

@@ -54,6 +54,9 @@ func (c *Core) sendAppend(id uint64, evenEmpty bool) bool {
 // stepAppend takes in entries from the leader (paper 5.3). The answer says what is stored here, so it waits for the disk;
 // a refusal promises nothing and does not.
 func (c *Core) stepAppend(m wire.Message) error {
+	if !consistent(m.Index, m.LogTerm) {
+		return fmt.Errorf("%w: append from %x behind index %d of term %d", ErrBadMessage, m.From, m.Index, m.LogTerm)
+	}
 	if err := checkEntries(m.Entries, m.Index, m.LogTerm, m.Term); err != nil {
 		return fmt.Errorf("%w: append from %x: %w", ErrBadMessage, m.From, err)
 	}

@@ -81,8 +81,8 @@ func showEntries(entries []wire.Entry) string {
 	for _, e := range entries {
 		fmt.Fprintf(&s, " %d/%d", e.Index, e.Term)
 		switch {
-		case e.Type == wire.EntryConfChange:
-			s.WriteString(":" + showConfChange(e.Data))
+		case e.Type != wire.EntryNormal:
+			s.WriteString(":" + showConfChange(e))
 		case len(e.Data) > 0:
 			fmt.Fprintf(&s, ":%s", e.Data)
 		}
@@ -90,10 +90,13 @@ func showEntries(entries []wire.Entry) string {
 	return s.String()
 }
 
-func showConfChange(data []byte) string {
-	var cc wire.ConfChange
-	if err := cc.Unmarshal(data); err != nil {
-		return err.Error()
+func showConfChange(e wire.Entry) string {
+	if e.Type == wire.EntryConfChangeV2 && len(e.Data) == 0 {
+		return "leave"
 	}
-	return fmt.Sprintf("%s(%d)", [...]string{"voter", "remove", "update", "learner"}[cc.Type], cc.NodeID)
+	var kinds []string
+	for _, change := range changesOf(nil, e).Changes {
+		kinds = append(kinds, fmt.Sprintf("%s(%d)", [...]string{"voter", "remove", "update", "learner"}[change.Type], change.NodeID))
+	}
+	return strings.Join(kinds, "+")
 }

@@ -97,7 +97,8 @@ func (s *script) command(words []string) {
 		"cluster": s.newCluster, "tick": s.tick, "campaign": s.campaign, "propose": s.propose, "read": s.read,
 		"transfer": s.transfer, "change": s.change, "join": s.join, "run": s.run, "deliver": s.deliver, "sync": s.sync,
 		"slow": s.setSlow, "isolate": s.isolate, "rejoin": s.rejoin, "crash": s.crash, "restart": s.restart,
-		"compact": s.compact, "status": s.status, "logs": s.logs, "quietly": s.quietly,
+		"compact": s.compact, "status": s.status, "logs": s.logs, "quietly": s.quietly, "joint": s.joint, "members": s.members,
+		"pass": s.pass,
 	}
 	run, ok := commands[words[0]]
 	if !ok {
@@ -195,11 +196,22 @@ func (s *script) transfer(args []string) {
 
 // change ID voter|learner|remove NODE: proposes a membership change.
 func (s *script) change(args []string) {
-	kind := map[string]wire.ConfChangeType{
-		"voter": wire.ConfChangeAddNode, "learner": wire.ConfChangeAddLearnerNode, "remove": wire.ConfChangeRemoveNode,
-	}[args[1]]
-	cc := wire.ConfChange{Type: kind, NodeID: s.id(args[2])}
+	cc := wire.ConfChange{Type: changeTypes[args[1]], NodeID: s.id(args[2])}
 	s.cluster.do(s.id(args[0]), func(core *raft.Core) { s.report(core.ProposeConfChange(cc)) })
+}
+
+// joint ID auto|explicit|leave [voter|learner|remove NODE]...: proposes several changes by way of a joint configuration, or
+// the end of one.
+func (s *script) joint(args []string) {
+	cc := wire.ConfChangeV2{Transition: map[string]wire.ConfChangeTransition{"explicit": wire.TransitionJointExplicit}[args[1]]}
+	for i := 2; i < len(args); i += 2 {
+		cc.Changes = append(cc.Changes, wire.ConfChangeSingle{Type: changeTypes[args[i]], NodeID: s.id(args[i+1])})
+	}
+	s.cluster.do(s.id(args[0]), func(core *raft.Core) { s.report(core.ProposeConfChangeV2(cc)) })
+}
+
+var changeTypes = map[string]wire.ConfChangeType{
+	"voter": wire.ConfChangeAddNode, "learner": wire.ConfChangeAddLearnerNode, "remove": wire.ConfChangeRemoveNode,
 }
 
 // join ID: a member with an empty disk comes up.
@@ -271,6 +283,22 @@ func (s *script) status([]string) {
 				s.printf("  %d match %d next %d %v%s", p.ID, p.Match, p.Next, p.State, map[bool]string{true: " learner"}[p.Learner])
 			}
 		}
+	})
+}
+
+// pass COUNT: so many ticks pass for everybody that is up, in turn, and after each what can happen happens.
+func (s *script) pass(args []string) {
+	for range s.id(args[0]) {
+		s.cluster.each(func(n *member) { s.tick([]string{strconv.FormatUint(n.id, 10), "1"}) })
+		s.run(nil)
+	}
+}
+
+// members: the configuration of each member that is up.
+func (s *script) members([]string) {
+	s.cluster.each(func(n *member) {
+		conf := n.core.Status().ConfState
+		s.printf("%d: voters %v outgoing %v learners %v next %v", n.id, conf.Voters, conf.VotersOutgoing, conf.Learners, conf.LearnersNext)
 	})
 }
 

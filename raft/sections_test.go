@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/quoin-kv/quoin/raft"
@@ -119,6 +120,7 @@ func TestPaper5_2_TimeoutsAreSpread(t *testing.T) {
 			c.tick(1, 1)
 			ticks++
 		}
+		c.sync(c.members[1], 9)
 		if ticks < 10 || ticks > 19 {
 			t.Fatalf("election after %d ticks", ticks)
 		}
@@ -378,11 +380,11 @@ func TestRemovedLeaderLeavesNobodyStuck(t *testing.T) {
 	c.network = nil
 	c.sync(c.members[1], 9)
 	c.isolate(nil)
-	c.tick(1, 40)
-	c.tick(2, 40)
-	c.run()
-	c.tick(2, 40)
-	c.run()
+	for range 2 {
+		c.tick(1, 15)
+		c.tick(2, 15)
+		c.run()
+	}
 	if s := c.status(2); s.Role != raft.Leader || !slices.Equal(s.ConfState.Voters, []uint64{2}) {
 		t.Fatalf("%+v\n%+v", s, c.status(1))
 	}
@@ -537,5 +539,99 @@ func TestThesis6_2_NewMembersGetTime(t *testing.T) {
 	c.tick(1, 10)
 	if s := c.status(1); s.Role != raft.Follower {
 		t.Fatalf("leads on without a quorum: %+v", s)
+	}
+}
+
+// TestPaper5_3_BackOffSkipsTerms: finding where two logs agree takes an exchange for each term in which they differ, not
+// for each entry.
+func TestPaper5_3_BackOffSkipsTerms(t *testing.T) {
+	log := func(term uint64) (entries []wire.Entry) {
+		for index := range uint64(300) {
+			entries = append(entries, wire.Entry{Index: index + 1, Term: 1})
+			if index >= 100 {
+				entries[index].Term = term + index/150
+			}
+		}
+		return entries
+	}
+	c := newCluster(t, defaults, nil, nil)
+	conf := machine{conf: wire.ConfState{Voters: []uint64{1, 2, 3}}}
+	for id, entries := range map[uint64][]wire.Entry{1: log(6), 2: log(3), 3: log(6)} {
+		c.add(id, disk{state: wire.HardState{Term: 9}, entries: entries, machine: conf})
+	}
+	refusals := 0
+	c.trace = func(format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); strings.HasPrefix(line, "2->1 AppResp") && strings.Contains(line, "rejected") {
+			refusals++
+		}
+	}
+	c.elect(1)
+	c.tickAll(2)
+	if s := c.status(2); s.Commit != 301 || refusals > 4 {
+		t.Fatalf("%d refusals, then %+v", refusals, s)
+	}
+}
+
+// TestPaper7_StragglersGetASnapshot: who needs what the leader has forgotten gets its state instead.
+func TestPaper7_StragglersGetASnapshot(t *testing.T) {
+	c := behind(t)
+	c.run()
+	if s := c.status(3); s.Applied != 7 || s.First != 8 || c.members[3].machine.sum != c.members[1].machine.sum {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestThesis6_4_ReadsShareARound: what comes while a round is under way waits for the next, and is answered by it together.
+func TestThesis6_4_ReadsShareARound(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	for id := range uint64(5) {
+		c.do(1+id%3, func(core *raft.Core) { _ = core.ReadIndex(id) })
+	}
+	rounds := map[byte]bool{}
+	for range 20 {
+		for _, m := range c.network {
+			if m.Type == wire.MsgHeartbeat && len(m.Context) == 8 {
+				rounds[m.Context[0]] = true
+			}
+		}
+		for range len(c.network) {
+			c.deliver(0)
+		}
+	}
+	answered := 0
+	for _, n := range c.members {
+		answered += len(n.reads)
+	}
+	if answered != 5 || len(rounds) != 2 {
+		t.Fatalf("%d reads in %d rounds", answered, len(rounds))
+	}
+}
+
+// TestThesis6_4_FormerLeaderAnswersNobody: it does not know that another one leads and has committed more.
+func TestThesis6_4_FormerLeaderAnswersNobody(t *testing.T) {
+	cfg := defaults
+	cfg.CheckQuorum = false
+	c := newClusterAtRest(t, cfg, 1, 2, 3)
+	c.elect(1)
+	c.isolate([]uint64{1})
+	c.elect(2)
+	c.propose(2, "newer")
+	c.run()
+	c.do(1, func(core *raft.Core) { _ = core.ReadIndex(1) })
+	c.tick(1, 30)
+	if s := c.status(1); s.Role != raft.Leader || len(c.members[1].reads) > 0 {
+		t.Fatalf("%+v, reads %v", s, c.members[1].reads)
+	}
+}
+
+// TestThesis3_10_TransfereeNeedNotWait: it is elected although everybody hears a leader, and without asking around first.
+func TestThesis3_10_TransfereeNeedNotWait(t *testing.T) {
+	c := three(t)
+	c.elect(1)
+	c.do(1, func(core *raft.Core) { core.TransferLeader(2) })
+	c.run()
+	if s := c.status(2); s.Role != raft.Leader || s.Term != 3 || c.status(1).Lead != 2 {
+		t.Fatalf("%+v", s)
 	}
 }

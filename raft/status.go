@@ -18,6 +18,7 @@ type Status struct {
 	Durable    uint64 // stored by this member
 	Commit     uint64
 	Applied    uint64
+	Stalled    bool // the disk has had a write in hand for longer than an election timeout
 	ConfState  wire.ConfState
 	Peers      []Peer // what a leader knows about the members, itself included, by id; nil elsewhere
 }
@@ -37,6 +38,7 @@ func (c *Core) Status() Status {
 	return Status{
 		ID: c.cfg.ID, Role: c.role, Lead: c.lead, Transferee: c.transferee, Term: c.term, Vote: c.vote,
 		First: c.log.base + 1, Last: c.log.last(), Durable: c.log.durable, Commit: c.log.commit, Applied: c.log.applied,
+		Stalled:   c.stalled(),
 		ConfState: c.members.State(),
 		Peers:     c.peerStatus(),
 	}

@@ -16,7 +16,7 @@ func (c *Core) TransferLeader(to uint64) {
 		return
 	}
 	c.transferee = to
-	c.timer.election = 0
+	c.timer.transfer = 0
 	if !c.finishTransfer(to) {
 		c.sendAppend(to, true)
 	}

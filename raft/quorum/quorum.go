@@ -88,11 +88,6 @@ type Joint struct {
 // Contains reports whether id is a voter in either set.
 func (j Joint) Contains(id uint64) bool { return j.Incoming.Contains(id) || j.Outgoing.Contains(id) }
 
-// Only reports whether id is the one and only voter.
-func (j Joint) Only(id uint64) bool {
-	return len(j.Outgoing) == 0 && len(j.Incoming) == 1 && j.Incoming[0] == id
-}
-
 // Committed returns the highest number that majorities of both sets have acknowledged.
 func (j Joint) Committed(acked Acked) uint64 {
 	return min(j.Incoming.Committed(acked), j.Outgoing.Committed(acked))
