@@ -115,7 +115,7 @@ type msgAppEncoder struct{ end logEnd }
 func (e *msgAppEncoder) heartbeat(b []byte) []byte { return append(b, appHeartbeat) }
 
 func (e *msgAppEncoder) encode(b []byte, m *wire.Message) []byte {
-	if e.end.index != m.Index || e.end.term != m.LogTerm || m.LogTerm != m.Term {
+	if m.Term == 0 || e.end.term != m.Term || m.LogTerm != m.Term || e.end.index != m.Index {
 		e.end.note(m)
 		return messageEncoder{}.encode(append(b, appMessage), m)
 	}
