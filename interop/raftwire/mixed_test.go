@@ -37,10 +37,11 @@ type mixed struct {
 	ids     []uint64
 	peers   map[uint64]peer
 	network []envelope
-	sums    map[uint64]uint64 // of the machine, by index
-	leaders map[uint64]uint64 // by term
-	last    uint64            // highest index applied anywhere
-	reads   map[uint64]uint64 // id to last when it was asked
+	sums    map[uint64]uint64  // of the machine, by index
+	leaders map[uint64]uint64  // by term
+	last    uint64             // highest index applied anywhere
+	reads   map[uint64]uint64  // id to last when it was asked
+	cut     map[[2]uint64]bool // nothing gets from the first to the second
 	nextID  uint64
 	lose    float64
 	reorder float64
@@ -52,7 +53,7 @@ func runMixed(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	c := &mixed{
 		t: t, rng: rng, peers: map[uint64]peer{}, sums: map[uint64]uint64{}, leaders: map[uint64]uint64{},
-		reads: map[uint64]uint64{}, lose: 0.15 * rng.Float64(), reorder: rng.Float64(),
+		reads: map[uint64]uint64{}, cut: map[[2]uint64]bool{}, lose: 0.15 * rng.Float64(), reorder: rng.Float64(),
 	}
 	log := founders([]uint64{1, 2, 3})
 	for id := range uint64(3) {
@@ -148,8 +149,39 @@ func (c *mixed) disturb(p peer) {
 		for range 8 {
 			p.tick()
 		}
-	case 3:
+	case 3, 4:
+		c.changeMembers(p)
+	case 5:
+		c.cutLine()
+	}
+}
+
+// cutLine lets nothing through from one member to another, or repairs all lines.
+func (c *mixed) cutLine() {
+	if c.rng.IntN(2) == 0 {
+		clear(c.cut)
+		return
+	}
+	c.cut[[2]uint64{c.ids[c.rng.IntN(len(c.ids))], c.ids[c.rng.IntN(len(c.ids))]}] = true
+}
+
+// changeMembers adds a learner, or changes one or several of those that did not found the cluster.
+func (c *mixed) changeMembers(p peer) {
+	if c.rng.IntN(2) == 0 {
 		c.grow(p)
+		return
+	}
+	cc := wire.ConfChangeV2{Transition: wire.ConfChangeTransition(c.rng.IntN(2))}
+	for _, id := range c.ids[3:] {
+		if kind := wire.ConfChangeType(c.rng.IntN(4)); kind != wire.ConfChangeUpdateNode {
+			cc.Changes = append(cc.Changes, wire.ConfChangeSingle{Type: kind, NodeID: id})
+		}
+	}
+	switch {
+	case len(cc.Changes) == 1 && c.rng.IntN(2) == 0:
+		p.change(wire.ConfChange{ID: c.rng.Uint64(), Type: cc.Changes[0].Type, NodeID: cc.Changes[0].NodeID})
+	case len(cc.Changes) > 0:
+		p.changeJointly(cc)
 	}
 }
 
@@ -176,7 +208,7 @@ func (c *mixed) oneMessage() {
 	}
 	m := c.network[at]
 	c.network = slices.Delete(c.network, at, at+1)
-	lost := c.rng.Float64() < c.lose
+	lost := c.rng.Float64() < c.lose || c.cut[[2]uint64{m.from, m.to}]
 	if !lost && c.peers[m.to] != nil {
 		c.peers[m.to].step(m.data)
 		c.settle(m.to)
@@ -190,6 +222,7 @@ func (c *mixed) oneMessage() {
 // heal makes the network good and demands that a proposal is applied by everybody.
 func (c *mixed) heal() {
 	c.lose, c.reorder = 0, 0
+	clear(c.cut)
 	target := c.last + 3
 	for range 300 {
 		for _, id := range c.ids {

@@ -23,6 +23,7 @@ type peer interface {
 	propose(data []byte)
 	read(id uint64)
 	change(cc wire.ConfChange)
+	changeJointly(cc wire.ConfChangeV2)
 	transfer(to uint64)
 	// compact forgets the applied log but for a few entries.
 	compact(keep uint64)
@@ -107,12 +108,13 @@ func founded(log []wire.Entry) wire.HardState {
 	return wire.HardState{Term: 1, Commit: uint64(len(log))}
 }
 
-func (p *ourPeer) tick()                     { p.core.Tick() }
-func (p *ourPeer) propose(data []byte)       { _ = p.core.Propose(data) }
-func (p *ourPeer) read(id uint64)            { _ = p.core.ReadIndex(id) }
-func (p *ourPeer) change(cc wire.ConfChange) { _ = p.core.ProposeConfChange(cc) }
-func (p *ourPeer) transfer(to uint64)        { p.core.TransferLeader(to) }
-func (p *ourPeer) state() *machine           { return &p.machine }
+func (p *ourPeer) tick()                              { p.core.Tick() }
+func (p *ourPeer) propose(data []byte)                { _ = p.core.Propose(data) }
+func (p *ourPeer) read(id uint64)                     { _ = p.core.ReadIndex(id) }
+func (p *ourPeer) change(cc wire.ConfChange)          { _ = p.core.ProposeConfChange(cc) }
+func (p *ourPeer) changeJointly(cc wire.ConfChangeV2) { _ = p.core.ProposeConfChangeV2(cc) }
+func (p *ourPeer) transfer(to uint64)                 { p.core.TransferLeader(to) }
+func (p *ourPeer) state() *machine                    { return &p.machine }
 
 func (p *ourPeer) snapshotSent(to uint64, ok bool) { p.core.ReportSnapshot(to, ok) }
 
@@ -169,6 +171,13 @@ func (p *ourPeer) do(e raft.Effects) {
 			}
 			p.conf = p.core.ApplyConfChange(cc)
 		}
+		if entry.Type == wire.EntryConfChangeV2 {
+			var cc wire.ConfChangeV2
+			if err := cc.Unmarshal(entry.Data); err != nil {
+				panic(err)
+			}
+			p.conf = p.core.ApplyConfChangeV2(cc)
+		}
 		p.core.Applied(entry.Index)
 	}
 	p.machine.answers = append(p.machine.answers, e.Reads...)
@@ -224,8 +233,16 @@ func (p *theirPeer) tick()                     { p.node.Tick() }
 func (p *theirPeer) propose(data []byte)       { _ = p.node.Propose(data) }
 func (p *theirPeer) read(id uint64)            { p.node.ReadIndex(binary.BigEndian.AppendUint64(nil, id)) }
 func (p *theirPeer) change(cc wire.ConfChange) { _ = p.node.ProposeConfChange(confChangePB(&cc)) }
-func (p *theirPeer) transfer(to uint64)        { p.node.TransferLeader(to) }
-func (p *theirPeer) state() *machine           { return &p.machine }
+
+// changeJointly asks only a leader: theirs would hand it to ours, who takes no such thing from others.
+func (p *theirPeer) changeJointly(cc wire.ConfChangeV2) {
+	if _, leads := p.leads(); leads {
+		_ = p.node.ProposeConfChange(confChangeV2PB(&cc))
+	}
+}
+
+func (p *theirPeer) transfer(to uint64) { p.node.TransferLeader(to) }
+func (p *theirPeer) state() *machine    { return &p.machine }
 
 func (p *theirPeer) snapshotSent(to uint64, ok bool) {
 	status := etcd.SnapshotFinish
@@ -287,6 +304,11 @@ func (p *theirPeer) apply(e *raftpb.Entry) {
 	p.machine.apply(e.GetIndex(), e.GetTerm(), e.GetData())
 	if e.GetType() == raftpb.EntryConfChange {
 		cc := &raftpb.ConfChange{}
+		must(proto.Unmarshal(e.GetData(), cc))
+		p.conf = p.node.ApplyConfChange(cc)
+	}
+	if e.GetType() == raftpb.EntryConfChangeV2 {
+		cc := &raftpb.ConfChangeV2{}
 		must(proto.Unmarshal(e.GetData(), cc))
 		p.conf = p.node.ApplyConfChange(cc)
 	}
