@@ -7,11 +7,10 @@ import (
 	"slices"
 )
 
-// The order in which the choices of a branch are tried: what an answer tells
-// first, then what watchers confirm, then what has to happen anyway.
+// The order in which the choices of a branch are tried: what watchers confirm
+// first, then what has to happen anyway.
 const (
-	rankKnown = iota
-	rankConfirmed
+	rankConfirmed = iota
 	rankRequired
 	rankFree
 	rankExpiry
@@ -24,16 +23,14 @@ type choice struct {
 	rank int
 }
 
-// choices returns the placements that may come next, the likeliest first.
+// choices returns the placements that may come next where no answer tells it, or
+// before what an answer tells, the likeliest first.
 func (s *search) choices() []placement {
 	var all []choice
 	consider := func(p placement, rank int) {
 		if rank = s.rank(p, rank); rank != rankHopeless {
 			all = append(all, choice{p, rank})
 		}
-	}
-	if w, known := s.writes[s.store.revision+1]; known {
-		consider(placement{item: w, free: -1}, rankKnown)
 	}
 	s.window(func(i int, it *item) {
 		if it.role == mover {
@@ -67,7 +64,7 @@ func (s *search) rank(p placement, rank int) int {
 		return rankHopeless
 	}
 	revision := s.store.revision
-	if rank != rankKnown && revision > back.revision && len(s.evidence.seen[revision]) > 0 && s.evidence.confirms(revision, s.store.Events(revision)) {
+	if revision > back.revision && len(s.evidence.seen[revision]) > 0 && s.evidence.confirms(revision, s.store.Events(revision)) {
 		return rankConfirmed
 	}
 	return rank

@@ -25,6 +25,8 @@ type world struct {
 	movers bool
 	// alone lets reads be serializable.
 	alone bool
+	// behind is what each member has applied, which may be less than there is.
+	behind map[uint64]*Store
 }
 
 // A client is at one of three points of a call.
@@ -34,7 +36,7 @@ type client struct {
 }
 
 func newWorld(t *testing.T, rng *rand.Rand, clients int) *world {
-	w := &world{t: t, rng: rng, store: NewStore(Snapshot{}), history: &History{}, unknown: 10, movers: true, alone: true}
+	w := &world{t: t, rng: rng, store: NewStore(Snapshot{}), history: &History{}, unknown: 10, movers: true, alone: true, behind: map[uint64]*Store{}}
 	for range clients {
 		w.clients = append(w.clients, &client{})
 	}
@@ -68,7 +70,7 @@ func (w *world) step() {
 		c.op, c.applied = &Op{Client: id, Member: uint64(id%3 + 1), Request: w.request(), Call: w.now}, false
 		w.lose(c)
 	case !c.applied:
-		c.op.Response = w.apply(c.op.Request)
+		c.op.Response = w.apply(c.op.Member, c.op.Request)
 		c.applied = true
 	default:
 		w.answer(c)
@@ -101,22 +103,23 @@ func (w *world) happen() {
 	}
 }
 
-func (w *world) apply(r Request) Response {
-	if isSerializable(r) {
-		return w.past(r)
+func (w *world) apply(member uint64, r Request) Response {
+	if !isSerializable(r) {
+		response := w.store.Apply(r)
+		w.behind[member] = w.store.Clone()
+		return response
 	}
-	return w.store.Apply(r)
-}
-
-// past answers a serializable read from the present: the simplest of the states allowed.
-func (w *world) past(r Request) Response {
-	return w.store.Apply(r)
+	if w.behind[member] == nil || w.rng.IntN(3) == 0 {
+		w.behind[member] = w.store.Clone()
+	}
+	return w.behind[member].Apply(r)
 }
 
 func (w *world) answer(c *client) {
 	c.op.Return = w.now
 	if c.op.Failure == FailureNone && (c.op.Kind == Grant || c.op.Kind == Revoke || c.op.Kind == Compact) {
 		c.op.Response.Revision = w.store.revision
+		w.behind[c.op.Member] = w.store.Clone()
 	}
 	w.history.Ops = append(w.history.Ops, *c.op)
 	c.op = nil

@@ -110,18 +110,35 @@ func (s *search) branch() bool {
 	if _, known := s.dead[state]; known || s.late() {
 		return false
 	}
+	if s.tryKnown() {
+		return true
+	}
 	for _, p := range s.choices() {
-		back := s.save()
-		if s.try(p) && s.run() {
-			return true
-		}
-		s.restore(back)
 		if s.expired {
 			return false
+		}
+		if s.tryOn(p) {
+			return true
 		}
 	}
 	s.dead[state] = struct{}{}
 	s.note()
+	return false
+}
+
+// tryKnown goes on with the write that made the next revision, if an answer tells it.
+func (s *search) tryKnown() bool {
+	w, known := s.writes[s.store.revision+1]
+	return known && s.tryOn(placement{item: w, free: -1})
+}
+
+// tryOn places something and goes on to the end. If that fails, everything is as before.
+func (s *search) tryOn(p placement) bool {
+	back := s.save()
+	if s.try(p) && s.run() {
+		return true
+	}
+	s.restore(back)
 	return false
 }
 
