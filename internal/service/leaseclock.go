@@ -218,20 +218,29 @@ type expiry struct {
 	ended    chan struct{} // capacity 1: one has ended
 }
 
-// proposeAll proposes the end of all leases whose time is over. It does not wait for the last ones.
+// proposeAll proposes the end of all leases whose time is over, as long as this member leads: the next leader gives them time. It does not
+// wait for the last ones.
 func (e *expiry) proposeAll() {
 	for ids := e.svc.expired(); len(ids) > 0; ids = e.svc.expired() {
 		for _, id := range ids {
 			if !e.begin() {
 				return
 			}
+			if !e.svc.isPrimary() {
+				e.end()
+				return
+			}
 			e.svc.tasks.run(func() {
+				defer e.end()
 				e.svc.expire(id)
-				e.underWay.Add(-1)
-				poke(e.ended)
 			})
 		}
 	}
+}
+
+func (e *expiry) end() {
+	e.underWay.Add(-1)
+	poke(e.ended)
 }
 
 // begin waits until one more may be under way; it reports false once the service is closed.

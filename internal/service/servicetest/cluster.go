@@ -86,6 +86,9 @@ func (c *Cluster) Member(id uint64) *Member {
 	return m
 }
 
+// Runs reports whether a member runs.
+func (c *Cluster) Runs(id uint64) bool { return c.net.member(id) != nil }
+
 // Leader waits until one member leads all that run and are not cut off, and returns it.
 func (c *Cluster) Leader() *Member {
 	c.t.Helper()
@@ -99,25 +102,34 @@ func (c *Cluster) Leader() *Member {
 	return nil
 }
 
-// leader is the leader that all members which are connected to it follow, nil if there is none.
-func (c *Cluster) leader() (leader *Member) {
-	members := c.net.running()
-	for _, m := range members {
-		if m.IsLeader() && (leader == nil || m.Status().RaftTerm > leader.Status().RaftTerm) {
-			leader = m
+// leader is the leader that reaches a quorum and is followed by all that it reaches, nil if there is none.
+func (c *Cluster) leader() *Member {
+	for _, m := range c.net.running() {
+		if m.IsLeader() && c.follows(m) {
+			return m
 		}
 	}
-	if leader == nil {
-		return nil
-	}
-	known, err := leader.Members(c.t.Context(), false)
+	return nil
+}
+
+func (c *Cluster) follows(leader *Member) bool {
+	members, err := leader.Members(c.t.Context(), false)
 	check(c.t, err)
-	for _, m := range known {
-		if one := c.net.member(m.ID); one != nil && c.net.connected(leader.ID, m.ID) && one.Status().Leader != leader.ID {
-			return nil
+	voters, reached := 0, 0
+	for _, m := range members {
+		if !m.IsLearner {
+			voters++
+		}
+		one := c.net.member(m.ID)
+		switch {
+		case one == nil, m.ID != leader.ID && !c.net.connected(leader.ID, m.ID):
+		case one.Status().Leader != leader.ID:
+			return false
+		case !m.IsLearner:
+			reached++
 		}
 	}
-	return leader
+	return reached > voters/2
 }
 
 // Follower is a member that runs, is connected to the leader and does not lead.
