@@ -1,17 +1,19 @@
 package embed
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
 	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/datadir"
+	"github.com/quoin-kv/quoin/internal/join"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/mvcc"
@@ -33,17 +35,22 @@ const (
 
 // data is what a member remembers, opened.
 type data struct {
+	logger    *slog.Logger
 	dir       *datadir.Dir
 	meta      wal.Metadata
 	backend   *backend.Backend
 	log       *wal.Log
 	applier   *replica.Applier
 	consensus *replica.Consensus
+	known     []schema.Member // those that a new member was told of
 }
 
+// finder finds the cluster that a member without data belongs to.
+type finder func() (join.Cluster, error)
+
 // openData opens the data directory, or makes one for a new member.
-func openData(cfg *config.Config, m *ops.Metrics, logger *slog.Logger) (d *data, err error) {
-	d = &data{}
+func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logger) (d *data, err error) {
+	d = &data{logger: logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.closeEarly())
@@ -57,7 +64,7 @@ func openData(cfg *config.Config, m *ops.Metrics, logger *slog.Logger) (d *data,
 	for _, w := range plan.Warnings {
 		logger.Warn(w)
 	}
-	recovered, err := d.openLog(cfg, m, logger)
+	recovered, err := d.openLog(cfg, find, m)
 	if err != nil {
 		return d, err
 	}
@@ -70,7 +77,34 @@ func openData(cfg *config.Config, m *ops.Metrics, logger *slog.Logger) (d *data,
 	}); err != nil {
 		return d, err
 	}
-	return d, d.build(cfg, recovered, logger)
+	if err := d.adopt(plan, recovered.Mark.Index); err != nil {
+		return d, err
+	}
+	return d, d.build(cfg, recovered)
+}
+
+// adopt finishes the installation of a snapshot that a crash interrupted.
+func (d *data) adopt(plan datadir.Plan, mark uint64) error {
+	if plan.Adopt(mark, d.backend.Flushed().Index) {
+		d.logger.Info("installing a snapshot that was received before the last stop", "index", mark)
+		if err := d.backend.Replace(func() error { return d.dir.AdoptReceived(mark) }); err != nil {
+			return err
+		}
+	}
+	return d.dir.DropReceived(d.backend.Flushed().Index + 1)
+}
+
+// receive stores a database file that another member sends. What the message says of it becomes exact.
+func (d *data) receive(ctx context.Context, m wire.Message, body io.Reader) error {
+	_, err := d.dir.Receive(ctx, body, func(path string) (uint64, error) {
+		at, err := backend.Check(path)
+		if err != nil {
+			return 0, err
+		}
+		m.Snapshot.Meta, err = replica.ExactMeta(m.Snapshot.Meta, at)
+		return at.Index, err
+	})
+	return err
 }
 
 func observeFlush(m *ops.Metrics, f backend.FlushInfo) {
@@ -81,7 +115,7 @@ func observeFlush(m *ops.Metrics, f backend.FlushInfo) {
 }
 
 // openLog opens the log, or makes that of a new member.
-func (d *data) openLog(cfg *config.Config, m *ops.Metrics, logger *slog.Logger) (*wal.Recovered, error) {
+func (d *data) openLog(cfg *config.Config, find finder, m *ops.Metrics) (*wal.Recovered, error) {
 	wc := wal.Config{
 		FS: vfs.OS{}, Dir: d.dir.Plan().Paths.WAL, NoSync: cfg.UnsafeNoFsync,
 		OnSync: func(took time.Duration) { m.WALSync.Observe(took.Seconds()) },
@@ -95,85 +129,64 @@ func (d *data) openLog(cfg *config.Config, m *ops.Metrics, logger *slog.Logger) 
 		return nil, err
 	}
 	if !exists {
-		return d.found(cfg, wc, logger)
+		return d.begin(find, wc)
 	}
 	log, recovered, err := wal.Open(wc)
 	if err != nil {
 		return nil, err
 	}
 	if r := recovered.Repaired; r != nil {
-		logger.Warn("torn end of the log was cut off", "file", r.File, "offset", r.Offset, "bytes", r.Lost, "copy", r.Copy)
+		d.logger.Warn("torn end of the log was cut off", "file", r.File, "offset", r.Offset, "bytes", r.Lost, "copy", r.Copy)
 	}
 	d.log, d.meta = log, recovered.Metadata
-	if recovered.Mark.Index == 0 && len(recovered.Entries) == 0 {
-		return recovered, d.bootstrap(cfg, recovered) // a crash came between the making of the log and its first entries
-	}
 	return recovered, nil
 }
 
-// found makes the log of the founding member of a new cluster.
-func (d *data) found(cfg *config.Config, wc wal.Config, logger *slog.Logger) (*wal.Recovered, error) {
-	members, self, err := founders(cfg)
+// begin makes the log of a member that has none: a founder's begins with the founders, that of a member which joins is empty.
+func (d *data) begin(find finder, wc wal.Config) (*wal.Recovered, error) {
+	cluster, err := find()
 	if err != nil {
 		return nil, err
 	}
-	d.meta = wal.Metadata{NodeID: self.ID, ClusterID: membership.InitialClusterID(members)}
-	if d.log, err = wal.Create(wc, d.meta); err != nil {
+	d.meta = wal.Metadata{NodeID: cluster.Self.ID, ClusterID: cluster.ID}
+	var first wal.Batch
+	if cluster.Founding {
+		first = foundingLog(cluster.Members)
+	}
+	recovered := &wal.Recovered{Metadata: d.meta, HardState: first.HardState, Entries: first.Entries}
+	if d.log, err = wal.CreateWith(wc, d.meta, first); err != nil {
 		return nil, err
 	}
-	logger.Info("new cluster", "cluster", membership.FormatID(d.meta.ClusterID), "member", membership.FormatID(d.meta.NodeID))
-	recovered := &wal.Recovered{Metadata: d.meta}
-	return recovered, d.bootstrap(cfg, recovered)
+	d.logger.Info("new member", "cluster", membership.FormatID(cluster.ID), "member", membership.FormatID(cluster.Self.ID), "founder", cluster.Founding)
+	d.known = cluster.Members
+	return recovered, nil
 }
 
-// bootstrap writes the entries with which the log of a new cluster begins: its founders.
-func (d *data) bootstrap(cfg *config.Config, rec *wal.Recovered) error {
-	members, _, err := founders(cfg)
-	if err != nil {
-		return err
-	}
-	rec.HardState = wire.HardState{Term: 1, Commit: uint64(len(members))}
+// foundingLog is what the log of a founder begins with: all founders.
+func foundingLog(members []schema.Member) wal.Batch {
+	b := wal.Batch{HardState: wire.HardState{Term: 1, Commit: uint64(len(members))}, Sync: true}
 	for i, cc := range membership.BootstrapChanges(members) {
-		rec.Entries = append(rec.Entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i) + 1, Data: cc.Append(nil)})
+		b.Entries = append(b.Entries, wire.Entry{Type: wire.EntryConfChange, Term: 1, Index: uint64(i) + 1, Data: cc.Append(nil)})
 	}
-	return d.log.Write(wal.Batch{Entries: rec.Entries, HardState: rec.HardState, Sync: true})
-}
-
-// founders are the members of the cluster that cfg describes, and which of them this one is.
-func founders(cfg *config.Config) (members []schema.Member, self schema.Member, err error) {
-	initial, err := membership.ParseInitialCluster(cfg.InitialCluster)
-	if err != nil {
-		return nil, self, fmt.Errorf("--initial-cluster %q: %w", cfg.InitialCluster, err)
-	}
-	if err := initial.Check(cfg.Name); err != nil {
-		return nil, self, err
-	}
-	if err := initial.CheckAdvertised(cfg.Name, cfg.AdvertisePeerURLs.Strings()); err != nil {
-		return nil, self, err
-	}
-	members = initial.Members(cfg.InitialClusterToken)
-	if len(members) != 1 || cfg.InitialClusterState != "new" {
-		return nil, self, errors.New("this version runs clusters of one member: --initial-cluster must name this member alone and --initial-cluster-state be new")
-	}
-	return members, members[0], nil
+	return b
 }
 
 // build makes machine and consensus of what was read.
-func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger) error {
+func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 	start := time.Now()
 	applied := d.backend.Flushed()
 	durable := rec.Mark.Index + uint64(len(rec.Entries))
 	if applied.Index < rec.Mark.Index || applied.Index > durable {
 		return fmt.Errorf("%s has applied the log up to %d, but the log in %s goes from %d to %d", d.dir.Plan().Paths.DB, applied.Index, d.dir.Plan().Paths.WAL, rec.Mark.Index, durable)
 	}
-	m, err := machine.Restore(machine.Config{
-		ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID, MinLeaseTTL: minLeaseTTL(cfg), MaxLearners: cfg.MaxLearners,
-	}, d.backend, d.backend, func() mvcc.Reader { return d.backend.Reader() })
+	m, err := d.restore(cfg)
 	if err != nil {
 		return err
 	}
-	if err := checkAlone(d.meta.NodeID, m.ConfState(), rec.Entries); err != nil {
-		return fmt.Errorf("%s: %w", cfg.DataDir, err)
+	if cfg.ForceNewCluster {
+		if err := d.forceNewCluster(cfg, rec, m, applied.Index); err != nil {
+			return err
+		}
 	}
 	core, err := raft.New(coreConfig(cfg, d.meta.NodeID), raft.Boot{
 		HardState: rec.HardState, Entries: rec.Entries, Applied: applied.Index,
@@ -184,36 +197,30 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered, logger *slog.Logger
 	}
 	d.applier = replica.NewApplier(m, d.backend, applied)
 	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup}, applied.Index, rec.Mark.Index)
-	logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
+	d.logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
 	return nil
 }
 
-// checkAlone refuses a log whose cluster has other members, which this version cannot reach: it would never get a leader.
-func checkAlone(self uint64, state wire.ConfState, entries []wire.Entry) error {
-	others := map[uint64]bool{}
-	for _, id := range slices.Concat(state.Voters, state.Learners, state.VotersOutgoing, state.LearnersNext) {
-		others[id] = true
+// forceNewCluster makes this member the only one of its cluster.
+func (d *data) forceNewCluster(cfg *config.Config, rec *wal.Recovered, m *machine.Machine, applied uint64) error {
+	forced, err := join.ForceNewCluster(
+		join.Log{HardState: rec.HardState, Mark: rec.Mark.Index, Entries: rec.Entries, Applied: applied},
+		m.Members(), d.meta.NodeID, cfg.AdvertisePeerURLs.Strings(),
+	)
+	if err != nil {
+		return err
 	}
-	for i := range entries {
-		if entries[i].Type != wire.EntryConfChange {
-			continue
-		}
-		var cc wire.ConfChange
-		if err := cc.Unmarshal(entries[i].Data); err != nil {
-			return fmt.Errorf("entry %d of the log: %w", entries[i].Index, err)
-		}
-		if cc.Type == wire.ConfChangeRemoveNode {
-			delete(others, cc.NodeID)
-		} else {
-			others[cc.NodeID] = true
-		}
-	}
-	delete(others, self)
-	delete(others, 0) // a change that was refused
-	if len(others) > 0 {
-		return fmt.Errorf("the data is of a cluster of %d members, and this version runs clusters of one member", len(others)+1)
-	}
-	return nil
+	d.logger.Warn("this member is made the only one of its cluster", "flag", "force-new-cluster", "dropped_entries", rec.Mark.Index+uint64(len(rec.Entries))-forced.Last)
+	rec.Entries = append(rec.Entries[:forced.Last-rec.Mark.Index:forced.Last-rec.Mark.Index], forced.Entries...)
+	rec.HardState = forced.HardState
+	return d.log.Write(wal.Batch{Entries: forced.Entries, HardState: forced.HardState, Sync: true})
+}
+
+// restore builds the machine on what the database file holds.
+func (d *data) restore(cfg *config.Config) (*machine.Machine, error) {
+	return machine.Restore(machine.Config{
+		ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID, MinLeaseTTL: minLeaseTTL(cfg), MaxLearners: cfg.MaxLearners,
+	}, d.backend, d.backend, func() mvcc.Reader { return d.backend.Reader() })
 }
 
 func coreConfig(cfg *config.Config, id uint64) raft.Config {

@@ -21,7 +21,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/quoin-kv/quoin/internal/config"
-	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,6 +32,9 @@ func testConfig(t *testing.T, dir string) *Config {
 	cfg.DataDir = dir
 	cfg.UnsafeNoFsync = true
 	listenOn(t, cfg, "http://127.0.0.1:0")
+	if err := cfg.ListenPeerURLs.Set("http://127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
 	return cfg
 }
 
@@ -46,7 +48,7 @@ func listenOn(t *testing.T, cfg *Config, urls string) {
 // start runs a member until the end of the test.
 func start(t *testing.T, cfg *Config) *Member {
 	t.Helper()
-	m, err := Start(cfg, slog.New(slog.DiscardHandler))
+	m, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,13 +163,12 @@ func TestStartErrors(t *testing.T) {
 		{"tls", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "https://127.0.0.1:0") }, "TLS is not available"},
 		{"a name to bind to", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "http://example.com:1") }, "expected IP in URL for binding"},
 		{"socket in a directory that is not there", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "unix:///nowhere/s") }, "listening on unix:///nowhere/s"},
-		{"several members", func(_ *testing.T, cfg *Config) {
-			cfg.InitialCluster = "default=http://localhost:2380,b=http://127.0.0.1:1"
-		}, "this version runs clusters of one member"},
-		{"existing cluster", func(_ *testing.T, cfg *Config) { cfg.InitialClusterState = "existing" }, "this version runs clusters of one member"},
+		{"existing cluster that nobody answers for", func(_ *testing.T, cfg *Config) {
+			cfg.InitialCluster, cfg.InitialClusterState = "default=http://localhost:2380,b=http://127.0.0.1:1", "existing"
+		}, "could not retrieve cluster information from the given URLs"},
 		{"not in the cluster", func(_ *testing.T, cfg *Config) { cfg.InitialCluster = "b=http://127.0.0.1:1" }, `couldn't find local name "default" in the initial cluster configuration`},
 		{"other peer URL than advertised", func(_ *testing.T, cfg *Config) { cfg.InitialCluster = "default=http://127.0.0.1:1" }, "--initial-advertise-peer-urls"},
-		{"initial cluster that does not parse", func(_ *testing.T, cfg *Config) { cfg.InitialCluster = "nonsense" }, "nonsense"},
+		{"initial cluster that does not parse", func(_ *testing.T, cfg *Config) { cfg.InitialCluster = "nonsense" }, "error setting up initial cluster"},
 		{"data directory is a file", func(t *testing.T, cfg *Config) {
 			cfg.DataDir = filepath.Join(t.TempDir(), "file")
 			if err := os.WriteFile(cfg.DataDir, nil, 0o600); err != nil {
@@ -180,7 +181,7 @@ func TestStartErrors(t *testing.T) {
 			cfg := testConfig(t, dir)
 			tc.spoil(t, cfg)
 			before := goleak.IgnoreCurrent()
-			m, err := Start(cfg, slog.New(slog.DiscardHandler))
+			m, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 			if err == nil {
 				stop(t, m)
 				t.Fatal("started")
@@ -209,7 +210,7 @@ func TestFailedStartFreesPorts(t *testing.T) {
 
 	cfg := testConfig(t, dir)
 	listenOn(t, cfg, "http://"+address)
-	if _, err := Start(cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+	if _, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Fatalf("second member on the directory: %v", err)
 	}
 	again, err := net.Listen("tcp", address)
@@ -236,7 +237,7 @@ func TestDamagedDirectories(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := goleak.IgnoreCurrent()
-			_, err = Start(testConfig(t, dir), slog.New(slog.DiscardHandler))
+			_, err = Start(t.Context(), testConfig(t, dir), slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v", err)
 			}
@@ -268,7 +269,7 @@ func TestUnixSocket(t *testing.T) {
 
 	other := testConfig(t, filepath.Join(dir, "other"))
 	listenOn(t, other, "unix://"+path)
-	if _, err := Start(other, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := Start(t.Context(), other, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("second member on the socket: %v", err)
 	}
 	stop(t, m)
@@ -278,7 +279,7 @@ func TestUnixSocket(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(cfg, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("started on a path that is an ordinary file")
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "precious" {
@@ -333,7 +334,7 @@ func TestCloseUnderLoad(t *testing.T) {
 }
 
 func TestMemberThatFails(t *testing.T) {
-	m, err := Start(testConfig(t, t.TempDir()), slog.New(slog.DiscardHandler))
+	m, err := Start(t.Context(), testConfig(t, t.TempDir()), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +372,7 @@ func (l *lines) String() string {
 func TestLog(t *testing.T) {
 	out := new(lines)
 	cfg := testConfig(t, t.TempDir())
-	m, err := Start(cfg, config.NewLogger(out, cfg))
+	m, err := Start(t.Context(), cfg, config.NewLogger(out, cfg))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,36 +389,4 @@ func TestLog(t *testing.T) {
 	if strings.Contains(out.String(), `"level":"error"`) {
 		t.Errorf("errors in\n%s", out)
 	}
-}
-
-func TestCheckAlone(t *testing.T) {
-	add := func(id uint64) wire.Entry { return change(wire.ConfChangeAddNode, id) }
-	remove := func(id uint64) wire.Entry { return change(wire.ConfChangeRemoveNode, id) }
-	for _, tc := range []struct {
-		name    string
-		state   wire.ConfState
-		entries []wire.Entry
-		alone   bool
-	}{
-		{"itself", wire.ConfState{Voters: []uint64{1}}, nil, true},
-		{"nobody yet", wire.ConfState{}, []wire.Entry{add(1)}, true},
-		{"another voter", wire.ConfState{Voters: []uint64{1, 2}}, nil, false},
-		{"a learner", wire.ConfState{Voters: []uint64{1}, Learners: []uint64{2}}, nil, false},
-		{"another one in the log", wire.ConfState{Voters: []uint64{1}}, []wire.Entry{add(2)}, false},
-		{"a learner in the log", wire.ConfState{Voters: []uint64{1}}, []wire.Entry{change(wire.ConfChangeAddLearnerNode, 2)}, false},
-		{"the others were removed", wire.ConfState{Voters: []uint64{1, 2}}, []wire.Entry{remove(2)}, true},
-		{"a refused change", wire.ConfState{Voters: []uint64{1}}, []wire.Entry{add(0)}, true},
-	} {
-		if err := checkAlone(1, tc.state, tc.entries); (err == nil) != tc.alone {
-			t.Errorf("%s: %v", tc.name, err)
-		}
-	}
-	if err := checkAlone(1, wire.ConfState{}, []wire.Entry{{Type: wire.EntryConfChange, Index: 7, Data: []byte{0xff}}}); err == nil || !strings.Contains(err.Error(), "entry 7") {
-		t.Errorf("damaged entry: %v", err)
-	}
-}
-
-func change(kind wire.ConfChangeType, id uint64) wire.Entry {
-	cc := wire.ConfChange{Type: kind, NodeID: id}
-	return wire.Entry{Type: wire.EntryConfChange, Index: 7, Data: cc.Append(nil)}
 }

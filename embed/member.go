@@ -31,6 +31,8 @@ type Member struct {
 	data   *data
 	node   *node.Node
 	svc    *service.Service
+	peers  *peers
+	door   *peerDoor
 	edges  *edges
 	addrs  []net.Addr
 
@@ -45,9 +47,16 @@ type Member struct {
 	wg    sync.WaitGroup
 }
 
-// Start opens the data directory of cfg and serves clients. It returns once the member accepts connections; calls wait until it has a
+// ErrRemoved is why a member ends that was removed from its cluster. Its data directory is of no more use.
+var ErrRemoved = errors.New("this member was removed from the cluster; its data directory must be removed")
+
+// errSelfRemoved says how a member learnt of it.
+var errSelfRemoved = errors.New("its removal was applied")
+
+// Start opens the data directory of cfg and serves clients and other members; a member without data first finds its cluster, which may mean
+// to wait for others. ctx bounds the start, not the member's life. It returns once the member accepts connections; calls wait until it has a
 // leader, see Ready. Errors leave nothing running and nothing locked. cfg is not changed.
-func Start(cfg *Config, logger *slog.Logger) (*Member, error) {
+func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, error) {
 	own := *cfg
 	if err := own.Complete(); err != nil {
 		return nil, err
@@ -57,17 +66,14 @@ func Start(cfg *Config, logger *slog.Logger) (*Member, error) {
 	if own.UnsafeNoFsync {
 		logger.Warn("files are never synced: a crash of the machine loses data", "flag", "unsafe-no-fsync")
 	}
-	listeners, err := listen(own.ListenClientURLs)
+	m := &Member{logger: logger, ready: make(chan struct{}), done: make(chan struct{})}
+	listeners, err := m.open(&own)
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{logger: logger, ready: make(chan struct{}), done: make(chan struct{})}
-	for _, l := range listeners {
-		m.addrs = append(m.addrs, l.Addr())
-	}
 	metrics := ops.NewMetrics()
-	if m.data, err = openData(&own, metrics, logger); err != nil {
-		return nil, errors.Join(err, closeAll(listeners))
+	if m.data, err = openData(&own, m.finder(ctx, &own, nil), metrics, logger); err != nil {
+		return nil, errors.Join(err, m.door.close(), closeAll(listeners))
 	}
 	m.close = sync.OnceValue(m.stop)
 	m.ctx, m.end = context.WithCancel(context.Background())
@@ -81,12 +87,38 @@ func Start(cfg *Config, logger *slog.Logger) (*Member, error) {
 	return m, nil
 }
 
+// open opens the listeners. Other members are answered from now on; the ones returned are for clients.
+func (m *Member) open(cfg *Config) ([]net.Listener, error) {
+	listeners, err := listen(cfg.ListenClientURLs)
+	if err != nil {
+		return nil, err
+	}
+	forPeers, err := listen(cfg.ListenPeerURLs)
+	if err != nil {
+		return nil, errors.Join(err, closeAll(listeners))
+	}
+	for _, l := range listeners {
+		m.addrs = append(m.addrs, l.Addr())
+	}
+	m.door = newPeerDoor(forPeers, m.logger, m.failed)
+	return listeners, nil
+}
+
 // run starts node and service on the opened data.
 func (m *Member) run(cfg *Config, metrics *ops.Metrics) {
-	m.svc = service.New(serviceConfig(cfg, m.data, metrics, m.logger), m.data.applier.Machine())
-	m.node = node.Start(nodeConfig(cfg, m.data, m.svc, metrics, m.logger))
+	m.peers = newPeers(cfg, m.data, nil, metrics, m.logger, m.removed)
+	m.svc = service.New(serviceConfig(cfg, m.data, m.peers, metrics, m.logger), m.data.applier.Machine())
+	m.node = node.Start(nodeConfig(cfg, m.data, m.peers, m.svc, metrics, m.logger))
 	m.svc.Bind(m.node, m.data.backend)
+	m.peers.link.bind(m.node)
+	m.door.open(m.peers.handler(m.svc, m.data.meta.ClusterID))
 	registerGauges(metrics, m.node, m.svc, m.data)
+}
+
+// removed ends the member because it does not belong to the cluster any more.
+func (m *Member) removed(how error) {
+	m.logger.Warn("this member was removed from the cluster; the data-dir used by this member must be removed", "reason", how)
+	m.failed(ErrRemoved)
 }
 
 // watchNode ends the member when its node fails.
@@ -141,6 +173,18 @@ func (m *Member) ClientAddrs() []net.Addr { return m.addrs }
 // returns why the member had failed, if it had, and what closing met. Closing again returns the same.
 func (m *Member) Close() error { return m.close() }
 
+// handOverTimeout bounds the time that a leader takes to find a successor before it stops.
+const handOverTimeout = 2 * time.Second
+
+// handOver spares the others the wait for an election.
+func (m *Member) handOver() {
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTimeout)
+	defer cancel()
+	if err := m.svc.HandOver(ctx); err != nil {
+		m.logger.Info("leadership not handed over", "error", err)
+	}
+}
+
 func (m *Member) stop() error {
 	start := time.Now()
 	var errs []error
@@ -151,10 +195,13 @@ func (m *Member) stop() error {
 	}
 	m.end()
 	m.wg.Wait()
+	m.handOver()
 	m.svc.Close()
 	if m.edges != nil {
 		errs = append(errs, m.edges.close())
 	}
+	errs = append(errs, m.door.close())
+	m.peers.transport.Close()
 	if err := m.node.Stop(); err != nil && !errors.Is(err, m.cause) {
 		errs = append(errs, err)
 	}

@@ -11,8 +11,10 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
+	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/lease"
+	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/replica"
@@ -35,13 +37,15 @@ func minLeaseTTL(cfg *config.Config) int64 {
 	return lease.MinTTL(int(cfg.ElectionMs/cfg.HeartbeatMs), millis(cfg.HeartbeatMs))
 }
 
-func serviceConfig(cfg *config.Config, d *data, m *ops.Metrics, logger *slog.Logger) service.Config {
+func serviceConfig(cfg *config.Config, d *data, p *peers, m *ops.Metrics, logger *slog.Logger) service.Config {
 	return service.Config{
 		Logger: logger, ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID,
 		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
 		Version: version.Version, ClusterVersion: clusterVersion,
 		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes,
-		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress,
+		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg),
+		StrictReconfig: cfg.StrictReconfigCheck,
+		Peers:          p.client, MembersChanged: p.setMembers, SelfRemoved: func() { p.link.Removed(errSelfRemoved) },
 		Metrics: service.Metrics{
 			Range: m.Range, Request: m.Request,
 			Lease: func(change service.LeaseChange, ttl int64) {
@@ -60,9 +64,17 @@ func serviceConfig(cfg *config.Config, d *data, m *ops.Metrics, logger *slog.Log
 	}
 }
 
-func nodeConfig(cfg *config.Config, d *data, svc *service.Service, m *ops.Metrics, logger *slog.Logger) node.Config {
+func nodeConfig(cfg *config.Config, d *data, p *peers, svc *service.Service, m *ops.Metrics, logger *slog.Logger) node.Config {
 	return node.Config{
 		Logger: logger, Consensus: d.consensus, Applier: d.applier, Log: d.log, Backend: d.backend,
+		Send: p.transport.Send, SendSnapshot: p.transport.SendSnapshot,
+		Adopt: d.dir.AdoptReceived, DropReceived: d.dir.DropReceived,
+		Restore:      func(*backend.Backend) (*machine.Machine, error) { return d.restore(cfg) },
+		SnapshotData: func(m *machine.Machine) []byte { return m.Members().StoreJSON() },
+		Connected: func(id uint64) bool {
+			_, ok := p.transport.Connected(id)
+			return ok
+		},
 		Tick: millis(cfg.HeartbeatMs), FlushInterval: cfg.BatchInterval,
 		CompactionBatch: cfg.CompactionBatchLimit, CompactionPause: cfg.CompactionSleep, SlowApply: cfg.WarningApply,
 		KeepSegments: int(cfg.MaxWALs), MaxPending: maxPending, MaxBacklog: maxBacklog,
@@ -109,6 +121,7 @@ func registerGauges(m *ops.Metrics, n *node.Node, svc *service.Service, d *data)
 			return 0
 		})
 	}
+	self := membership.FormatID(d.meta.NodeID)
 	flag("etcd_server_has_leader", "Whether a leader is known.", svc.HasLeader)
 	flag("etcd_server_is_leader", "Whether this member leads.", svc.IsLeader)
 	flag("etcd_server_is_learner", "Whether this member has no vote.", svc.IsLearner)
@@ -119,14 +132,13 @@ func registerGauges(m *ops.Metrics, n *node.Node, svc *service.Service, d *data)
 	gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the database file.", func() float64 { return float64(d.backend.Sizes().FileBytes) })
 	gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Used part of the database file.", func() float64 { return float64(d.backend.Sizes().InUseBytes) })
 	gauge("quoin_backend_pending_bytes", "Bytes applied but not in the database file yet.", func() float64 { return float64(d.backend.Pending().Bytes) })
+	setPeer(m.Peers.Known, self, self, true)
 	keyGauges(gauge, svc)
 	watchGauges(gauge, svc)
-	self := membership.FormatID(d.meta.NodeID)
 	m.Register(
 		ops.Gauge{Name: "etcd_server_id", Help: "Id of this member.", Labels: prometheus.Labels{"server_id": self}, Read: one},
 		ops.Gauge{Name: "etcd_server_version", Help: "Version of this server.", Labels: prometheus.Labels{"server_version": version.Version}, Read: one},
 		ops.Gauge{Name: "etcd_server_go_version", Help: "Version of Go.", Labels: prometheus.Labels{"server_go_version": runtime.Version()}, Read: one},
-		ops.Gauge{Name: "etcd_network_known_peers", Help: "Members known, this one included.", Labels: prometheus.Labels{"Local": self, "Remote": self}, Read: one},
 	)
 	m.RegisterVersion("etcd_cluster_version", "Version of the cluster.", "cluster_version", func() string {
 		_, cluster, _ := svc.Versions()

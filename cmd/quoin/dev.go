@@ -108,7 +108,7 @@ func (o *devOptions) run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}()
 	for i := range o.members {
-		m, err := startDev(o.arguments(i))
+		m, err := startDev(ctx, o.arguments(i))
 		if err != nil {
 			return fmt.Errorf("member %s: %w", devName(i), err)
 		}
@@ -168,7 +168,7 @@ type devMember struct {
 	closeLog func() error
 }
 
-func startDev(args []string) (*devMember, error) {
+func startDev(ctx context.Context, args []string) (*devMember, error) {
 	cfg, _, err := config.Parse(args, nil)
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func startDev(args []string) (*devMember, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := embed.Start(cfg, config.NewLogger(log, cfg))
+	m, err := embed.Start(ctx, cfg, config.NewLogger(log, cfg))
 	if err != nil {
 		return nil, errors.Join(err, closeLog())
 	}

@@ -83,8 +83,8 @@ func TestOutputsAndExitCodes(t *testing.T) {
 		{"flag and variable", []string{"ETCD_NAME=a"}, "etcd --name=b", 1, "", "shadowed by corresponding command-line flag"},
 		{"bad variable", []string{"ETCD_MAX_TXN_OPS=x"}, "etcd", 1, "", `"msg":"failed to verify flags"`},
 		{"tls", nil, "etcd --listen-client-urls=https://127.0.0.1:0 --advertise-client-urls=https://127.0.0.1:1", 1, "", "TLS is not available in this version"},
-		{"several members", nil, "etcd --listen-client-urls=http://127.0.0.1:0 --advertise-client-urls=http://127.0.0.1:1 --initial-cluster=default=http://localhost:2380,b=http://127.0.0.1:1", 1, "", "this version runs clusters of one member"},
-		{"unknown variable is warned of", []string{"ETCD_NONSENSE=1"}, "etcd --listen-client-urls=http://127.0.0.1:0 --advertise-client-urls=http://127.0.0.1:1 --initial-cluster-state=existing", 1, "", `"msg":"unrecognized environment variable","environment-variable":"ETCD_NONSENSE"`},
+		{"existing cluster that nobody answers for", nil, "etcd --listen-client-urls=http://127.0.0.1:0 --advertise-client-urls=http://127.0.0.1:1 --listen-peer-urls=http://127.0.0.1:0 --initial-cluster=default=http://localhost:2380,b=http://127.0.0.1:1 --initial-cluster-state=existing", 1, "", "could not retrieve cluster information"},
+		{"unknown variable is warned of", []string{"ETCD_NONSENSE=1"}, "etcd --listen-client-urls=http://127.0.0.1:0 --advertise-client-urls=http://127.0.0.1:1 --listen-peer-urls=http://127.0.0.1:0 --initial-cluster-state=existing", 1, "", `"msg":"unrecognized environment variable","environment-variable":"ETCD_NONSENSE"`},
 		{"log that cannot be opened", nil, "etcd --log-outputs=/nowhere/log", 1, "", "opening log output"},
 		{"unknown command", nil, "quoin nonsense", 1, "", `unknown command "nonsense"`},
 	} {
@@ -123,7 +123,7 @@ type server struct {
 // startServer runs a member on dir and waits until its log says that it serves.
 func startServer(t *testing.T, dir string) *server {
 	t.Helper()
-	cmd := command(t, nil, "etcd", "--data-dir", dir, "--listen-client-urls", "http://127.0.0.1:0", "--advertise-client-urls", "http://127.0.0.1:1")
+	cmd := command(t, nil, "etcd", "--data-dir", dir, "--listen-peer-urls", "http://127.0.0.1:0", "--listen-client-urls", "http://127.0.0.1:0", "--advertise-client-urls", "http://127.0.0.1:1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -249,11 +249,11 @@ func TestSecondSignal(t *testing.T) {
 func TestSecondMember(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, dir)
-	_, stderr, code := runToEnd(t, command(t, nil, "etcd", "--data-dir", dir, "--listen-client-urls", "http://127.0.0.1:0", "--advertise-client-urls", "http://127.0.0.1:1"))
+	_, stderr, code := runToEnd(t, command(t, nil, "etcd", "--data-dir", dir, "--listen-peer-urls", "http://127.0.0.1:0", "--listen-client-urls", "http://127.0.0.1:0", "--advertise-client-urls", "http://127.0.0.1:1"))
 	if code != exitFault || !strings.Contains(stderr, "in use by another process") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
-	_, stderr, code = runToEnd(t, command(t, nil, "etcd", "--listen-client-urls", "http://"+s.address, "--advertise-client-urls", "http://127.0.0.1:1"))
+	_, stderr, code = runToEnd(t, command(t, nil, "etcd", "--listen-peer-urls", "http://127.0.0.1:0", "--listen-client-urls", "http://"+s.address, "--advertise-client-urls", "http://127.0.0.1:1"))
 	if code != exitFault || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

@@ -69,7 +69,7 @@ func serveWith(ctx context.Context, cfg *config.Config, warnings []config.Warnin
 
 // runMember starts a member, waits for the end of ctx or of the member, and returns the exit code.
 func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) int {
-	m, err := embed.Start(cfg, logger)
+	m, err := embed.Start(ctx, cfg, logger)
 	if err != nil {
 		logger.Error("the member cannot start", "error", err)
 		return exitFault
@@ -79,7 +79,10 @@ func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) int
 		logger.Info("stopping", "reason", "signal")
 	case <-m.Done():
 	}
-	if err := m.Close(); err != nil {
+	switch err := m.Close(); {
+	case errors.Is(err, embed.ErrRemoved):
+		return exitOK // it has said so
+	case err != nil:
 		logger.Error("the member failed", "error", err)
 		return exitFault
 	}

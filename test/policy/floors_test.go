@@ -92,6 +92,7 @@ func house() []room {
 			outside:  []string{modProtobuf},
 		},
 
+		{path: "internal/transport", floor: fanOut, imports: []string{"raft/wire"}},
 		{
 			path: "internal/watch", floor: fanOut,
 			imports: []string{"internal/interval", "internal/kverr", "internal/mvcc", "internal/schema"},
@@ -115,6 +116,11 @@ func house() []room {
 
 		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modProtobuf}},
 		{path: "internal/api/ops", floor: edge, outside: []string{modGRPCMetrics, modPrometheus}},
+		{
+			path: "internal/api/peer", floor: edge,
+			imports: []string{"internal/kverr", "internal/membership", "internal/mvcc", "internal/request", "internal/schema"},
+			outside: []string{modProtobuf},
+		},
 		{path: "internal/api/port", floor: edge, outside: []string{modSys}},
 		{
 			path: "internal/api/v3", floor: edge,
@@ -134,16 +140,22 @@ func house() []room {
 		},
 		{
 			path: "embed", floor: assembly,
-			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/port", "internal/api/v3", "internal/backend", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
-			sideways: []string{"internal/config"},
+			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v3", "internal/backend", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			sideways: []string{"internal/config", "internal/join"},
 			outside:  []string{modEtcdAPI, modGRPC, modPrometheus},
 		},
 		{path: "internal/config", floor: assembly},
+		{
+			path: "internal/join", floor: assembly,
+			imports:  []string{"internal/membership", "internal/schema", "raft/wire"},
+			sideways: []string{"internal/config"},
+			outside:  []string{modClient, modEtcdAPI, modGRPC, modZap},
+		},
 
 		{
 			// For tests only, here because the tests of the service and of the edges share it.
 			path: "internal/service/servicetest", floor: beside,
-			imports: []string{"internal/backend", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			imports: []string{"internal/backend", "internal/kverr", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 		},
 		{path: "test/behaviour", floor: beside},
 		{path: "test/policy", floor: beside},

@@ -42,6 +42,8 @@ type Metrics struct {
 	Txns            prometheus.Counter
 	Ranges          prometheus.Counter
 
+	Peers PeerMetrics
+
 	sentBytes, receivedBytes prometheus.Counter
 
 	healthOK, healthFailed prometheus.Counter
@@ -104,6 +106,7 @@ func NewMetrics() *Metrics {
 	m.disk(f)
 	m.server(f)
 	m.debugging(f)
+	m.Peers = newPeerMetrics(f)
 	m.Register(
 		Gauge{Name: "os_fd_limit", Help: "Files that the process may have open.", Read: func() float64 { return float64(fdLimit()) }},
 		Gauge{Name: "os_fd_used", Help: "Files that the process has open.", Read: func() float64 { return float64(fdUsed()) }},
