@@ -3,6 +3,8 @@ package interop
 import (
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/quoin-kv/quoin/interop/process"
 	"github.com/quoin-kv/quoin/test/behaviour"
 )
@@ -18,4 +20,42 @@ func TestBehaviour(t *testing.T) {
 		target.Fresh = start
 		behaviour.Run(t, target)
 	})
+}
+
+// TestBehaviourThroughEveryMember runs the suite on a cluster of three, through the leader and through each follower. Cases that need a server
+// of their own get a cluster of their own, through the same place in it.
+func TestBehaviourThroughEveryMember(t *testing.T) {
+	eachProgram(t, func(t *testing.T, program process.Program) {
+		for place := range 3 {
+			start := func(t *testing.T, flags ...string) behaviour.Target {
+				cfg := process.Config{Builder: builder, Volatile: true, Flags: flags}
+				s := byLeader(t, process.StartCluster(t, cfg, program, program, program))[place]
+				return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), Members: 3, Follower: place > 0}
+			}
+			t.Run([]string{"leader", "follower1", "follower2"}[place], func(t *testing.T) {
+				target := start(t)
+				target.Fresh = start
+				behaviour.Run(t, target)
+			})
+		}
+	})
+}
+
+// byLeader puts the member that leads first.
+func byLeader(t *testing.T, members []*process.Server) []*process.Server {
+	t.Helper()
+	for i, s := range members {
+		conn := s.Dial(t)
+		status, err := pb.NewMaintenanceClient(conn).Status(t.Context(), &pb.StatusRequest{})
+		_ = conn.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.Leader == status.Header.MemberId {
+			members[0], members[i] = members[i], members[0]
+			return members
+		}
+	}
+	t.Fatal("no member leads")
+	return nil
 }

@@ -24,6 +24,7 @@ const (
 	modGRPCMetrics = "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	modGateway     = "github.com/grpc-ecosystem/grpc-gateway/v2"
 	modPflag       = "github.com/spf13/pflag"
+	modPorcupine   = "github.com/anishathalye/porcupine"
 	modPrometheus  = "github.com/prometheus/client_golang"
 	modProtobuf    = "google.golang.org/protobuf"
 	modSys         = "golang.org/x/sys"
@@ -157,6 +158,21 @@ func house() []room {
 			path: "internal/service/servicetest", floor: beside,
 			imports: []string{"internal/backend", "internal/kverr", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 		},
+		{path: "internal/model", floor: beside, outside: []string{modPorcupine}},
+		{path: "sim", floor: beside, sideways: []string{"sim/cluster", "sim/plan"}},
+		{
+			path: "sim/client", floor: beside,
+			imports:  []string{"internal/request", "internal/schema"},
+			sideways: []string{"internal/model"},
+			outside:  []string{modProtobuf},
+		},
+		{
+			path: "sim/cluster", floor: beside,
+			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			sideways: []string{"internal/model", "sim/client", "sim/engine", "sim/plan"},
+		},
+		{path: "sim/engine", floor: beside},
+		{path: "sim/plan", floor: beside, sideways: []string{"sim/engine"}},
 		{path: "test/behaviour", floor: beside},
 		{path: "test/policy", floor: beside},
 	}
