@@ -36,7 +36,10 @@ func (f *finder) fromSRV(ctx context.Context) (membership.InitialCluster, error)
 			return nil, err
 		}
 	}
-	if len(cluster) == 0 {
+	switch {
+	case len(cluster) == 0 && len(errs) == 0:
+		return nil, fmt.Errorf("no DNS SRV records of %s", f.SRV.Domain)
+	case len(cluster) == 0:
 		return nil, errors.Join(errs...)
 	}
 	return cluster, nil
@@ -45,8 +48,11 @@ func (f *finder) fromSRV(ctx context.Context) (membership.InitialCluster, error)
 // addRecords adds a member for each record. This member is recognised by its URLs; the others' names are not known, so they get numbers.
 func (f *finder) addRecords(ctx context.Context, cluster membership.InitialCluster, scheme string, records []*net.SRV) error {
 	for _, r := range records {
-		u := scheme + "://" + net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port)))
-		urls, err := membership.ParseURLs([]string{u})
+		host := strings.TrimSuffix(r.Target, ".")
+		if host == "" || r.Port == 0 || strings.ContainsAny(host, ",=") { // the signs between members
+			return fmt.Errorf("SRV record of %s: no target: %q", f.SRV.Domain, r.Target)
+		}
+		urls, err := membership.ParseURLs([]string{scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(r.Port)))})
 		if err != nil {
 			return fmt.Errorf("SRV record of %s: %w", f.SRV.Domain, err)
 		}
