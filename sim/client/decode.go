@@ -165,12 +165,13 @@ func addResponse(all *[]model.Response, b []byte) error {
 }
 
 func addKV(all *[]model.KV, b []byte) error {
-	kv, err := kvOf(b)
+	kv, err := KV(b)
 	*all = append(*all, kv)
 	return err
 }
 
-func kvOf(b []byte) (model.KV, error) {
+// KV reads a KeyValue.
+func KV(b []byte) (model.KV, error) {
 	var kv schema.KeyValue
 	if err := kv.Unmarshal(b); err != nil {
 		return model.KV{}, fmt.Errorf("%w: %w", errMalformed, err)
@@ -243,10 +244,10 @@ func addEvent(all *[]model.Event, b []byte) error {
 		case 1:
 			e.Delete = number != 0
 		case 2:
-			e.KV, err = kvOf(data)
+			e.KV, err = KV(data)
 		case 3:
 			var prev model.KV
-			prev, err = kvOf(data)
+			prev, err = KV(data)
 			e.Prev = &prev
 		}
 		return err

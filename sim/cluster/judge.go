@@ -3,9 +3,11 @@ package cluster
 import (
 	"hash/crc32"
 
+	"github.com/quoin-kv/quoin/internal/model"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft/wire"
+	"github.com/quoin-kv/quoin/sim/client"
 )
 
 // judge watches what all members do, and knows what the Raft paper promises of it (figure 3).
@@ -15,6 +17,8 @@ type judge struct {
 	votes   map[[2]uint64]uint64  // by member and term: for whom it has voted
 	entries map[[2]uint64]content // log matching: by index and term
 	log     []decided             // state machine safety: what was committed, from index 1 on
+	audit   model.WatchLog        // what a watcher of everything would see that is always first
+	audited int64                 // revision up to which audit goes
 	commits map[uint64]uint64     // leader completeness: by term, up to where a member of that term knew the log to be committed
 }
 
@@ -33,7 +37,7 @@ type decided struct {
 
 func newJudge(w *world) *judge {
 	return &judge{
-		w: w, leaders: map[uint64]uint64{}, votes: map[[2]uint64]uint64{}, entries: map[[2]uint64]content{}, commits: map[uint64]uint64{},
+		w: w, audited: 1, audit: model.WatchLog{Client: -1, Key: "\x00", End: "\x00", Start: 2}, leaders: map[uint64]uint64{}, votes: map[[2]uint64]uint64{}, entries: map[[2]uint64]content{}, commits: map[uint64]uint64{},
 	}
 }
 
@@ -101,6 +105,30 @@ func (j *judge) applied(m *member, entries []wire.Entry, b *replica.Batch) {
 		return
 	}
 	j.state(m, b)
+	j.watch(b)
+}
+
+// watch notes the events of a batch unless another member had them before.
+func (j *judge) watch(b *replica.Batch) {
+	var events []model.Event
+	for i := range b.Events {
+		e := &b.Events[i]
+		if e.Rev.Main <= j.audited {
+			continue
+		}
+		ev := model.Event{Delete: e.Delete, KV: model.KV{Key: model.Bytes(e.Key), Mod: e.Rev.Main}}
+		if !e.Delete {
+			kv, err := client.KV(e.Record)
+			if err != nil {
+				j.w.fail("codec", "record of revision %d: %v", e.Rev.Main, err)
+			}
+			ev.KV = kv
+		}
+		events = append(events, ev)
+	}
+	if j.audited = max(j.audited, b.View.Rev()); len(events) > 0 {
+		j.audit.Responses = append(j.audit.Responses, model.WatchResponse{Time: j.w.engine.Now(), Revision: j.audited, Events: events})
+	}
 }
 
 // installed notes the state after a snapshot.

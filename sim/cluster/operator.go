@@ -27,6 +27,7 @@ type task struct {
 	kind  plan.FaultKind // AddMember, Promote or Remove
 	id    uint64         // of the member, unless it is to be added
 	as    string         // plan.Learner
+	must  bool           // without it the cluster lacks a member
 	tries int
 }
 
@@ -34,7 +35,7 @@ type task struct {
 const (
 	operatorPause = 1e9
 	settleTime    = 15e9
-	triesMax      = 8 // then it gives up, but not when the cluster is healed
+	triesMax      = 8 // then it gives up
 )
 
 const membersMax = 7
@@ -54,8 +55,10 @@ func (o *operator) idle() bool { return len(o.tasks) == 0 && o.w.engine.Now() >=
 
 // look is called again and again: it compares what is with what should be.
 func (o *operator) look() {
-	if m := o.w.leader(); m != nil && !m.proc.Paused() {
+	if m := o.w.best(); m != nil { // which may have no leader before the one that it added is there
 		o.startAdded(m.machine.Members().Members())
+	}
+	if m := o.w.leader(); m != nil && !m.proc.Paused() {
 		o.retire(m)
 		o.replaceDamaged(m)
 		o.act(m)
@@ -94,7 +97,7 @@ func (o *operator) replaceDamaged(m *member) {
 		if o.rng.IntN(2) == 0 {
 			as = plan.Learner
 		}
-		o.tasks = append(o.tasks, task{kind: plan.Remove, id: h.id}, task{kind: plan.AddMember, as: as})
+		o.tasks = append(o.tasks, task{kind: plan.Remove, id: h.id, must: true}, task{kind: plan.AddMember, as: as, must: true})
 	}
 }
 
@@ -109,19 +112,13 @@ func (o *operator) act(m *member) {
 	}
 	t := &o.tasks[0]
 	t.tries++
-	if t.tries > triesMax && !o.w.healed && !o.urgent(t) {
+	if t.tries > triesMax && !t.must {
 		o.tasks = o.tasks[1:]
 		return
 	}
 	o.asking = true
 	o.settled = o.w.engine.Now() + settleTime
 	m.proc.Exec(func() { m.proc.Go(func() { o.carryOut(m, *t) }) })
-}
-
-// urgent tells tasks without which the cluster lacks a member.
-func (o *operator) urgent(t *task) bool {
-	h := o.w.byID[t.id]
-	return t.kind == plan.AddMember && t.as != "" || h != nil && h.damaged
 }
 
 // carryOut asks a member's service, on a coroutine of the member.
@@ -190,11 +187,21 @@ func (o *operator) change(f plan.Fault, h *host) bool {
 	if len(o.tasks) > 0 {
 		return false
 	}
-	if f.Kind == plan.Remove && (o.w.lossy() || len(o.w.present()) < 2) {
+	if f.Kind == plan.Remove && (o.w.lossy() || len(o.w.present()) < 2) || f.Kind == plan.Promote && !o.learns(h) {
 		return false
 	}
 	o.tasks = append(o.tasks, task{kind: f.Kind, id: h.id})
 	return true
+}
+
+// learns reports whether a member is a learner.
+func (o *operator) learns(h *host) bool {
+	m := o.w.best()
+	if m == nil {
+		return false
+	}
+	one, ok := m.machine.Members().Member(h.id)
+	return ok && one.IsLearner
 }
 
 // transfer asks the leader's service to hand over.

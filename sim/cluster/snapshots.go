@@ -150,8 +150,11 @@ func (m *member) adopt(index uint64) error {
 		if disk == nil {
 			return fmt.Errorf("the received file of index %d is not there", index)
 		}
+		if err := m.host.file.Adopt(disk); err != nil {
+			return err
+		}
 		delete(m.host.received, index)
-		return m.host.file.Adopt(disk)
+		return nil
 	})
 }
 

@@ -148,6 +148,7 @@ func (w *world) leader() *member {
 
 // judgeHistory hands what clients saw to the model.
 func (w *world) judgeHistory() {
+	w.recorder.history.Watches = append(w.recorder.history.Watches, w.judge.audit)
 	if err := w.recorder.history.Check(historyTimeout); err != nil {
 		check := "history"
 		var v *model.Violation
