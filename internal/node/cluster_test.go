@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/backend"
@@ -61,13 +62,7 @@ func newCluster(t testing.TB, founders, others int) *cluster {
 		m.found(founders)
 		c.members = append(c.members, m)
 	}
-	t.Cleanup(func() {
-		for _, m := range c.members {
-			if m.node.Load() != nil {
-				m.stop()
-			}
-		}
-	})
+	t.Cleanup(c.stop)
 	return c
 }
 
@@ -272,6 +267,7 @@ func TestSnapshotBringsAMemberUpToDate(t *testing.T) {
 	lead := c.leader()
 	late := c.members[lead.id%3]
 	check(t, lead.put("k", "0"))
+	check(t, late.node.Load().ReadIndex(t.Context()))
 	late.cut.Store(true)
 	for i := range 500 {
 		check(t, lead.put(fmt.Sprint("k", i%50), fmt.Sprint(i)))
@@ -407,22 +403,69 @@ func TestEntriesStayForWhomASnapshotIsSent(t *testing.T) {
 
 // TestTimeoutSaysWhy looks at what proposals are told that wait in vain.
 func TestTimeoutSaysWhy(t *testing.T) {
-	c := newCluster(t, 3, 0)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0)
+		for _, m := range c.members {
+			m.start()
+		}
+		defer c.stop()
+		lead := c.leader()
+		check(t, lead.put("k", "v"))
+		other := c.members[lead.id%3]
+		try := func(m *clusterMember, d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			return put(ctx, m.node.Load(), "k", "lost")
+		}
+		lead.cut.Store(true)
+		if err := try(other, 15*time.Millisecond); !errors.Is(err, kverr.Timeout) {
+			t.Errorf("passed on to a leader that is gone: %v", err)
+		}
+		if err := try(other, time.Second); !errors.Is(err, kverr.TimeoutDueToLeaderFail) {
+			t.Errorf("after a change of the leader: %v", err)
+		}
+		if err := try(lead, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without a leader: %v", err)
+		}
+		lead.cut.Store(false)
+		next := c.leader()
+		check(t, next.put("k", "v"))
+		next.cut.Store(true)
+		if err := try(next, 20*time.Millisecond); !errors.Is(err, kverr.TimeoutDueToConnectionLost) {
+			t.Errorf("cut off: %v", err)
+		}
+	})
+}
+
+// TestReadsAcrossLeaders: a read whose leader goes while it waits is told so within an election timeout, or served by the next leader. One
+// that comes without a leader is served as soon as there is one.
+func TestReadsAcrossLeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0)
+		for _, m := range c.members {
+			m.start()
+		}
+		defer c.stop()
+		lead := c.leader()
+		check(t, lead.put("k", "v"))
+		other := c.members[lead.id%3]
+		lead.cut.Store(true)
+		start := time.Now()
+		if err := other.node.Load().ReadIndex(t.Context()); err != nil && !errors.Is(err, kverr.LeaderChanged) {
+			t.Error(err)
+		}
+		check(t, other.node.Load().ReadIndex(t.Context()))
+		if took := time.Since(start); took > 400*time.Millisecond { // twice the longest election timeout
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// stop ends the members that run.
+func (c *cluster) stop() {
 	for _, m := range c.members {
-		m.start()
+		if m.node.Load() != nil {
+			m.stop()
+		}
 	}
-	lead := c.leader()
-	check(t, lead.put("k", "v"))
-	try := func(m *clusterMember, d time.Duration) error {
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		defer cancel()
-		return put(ctx, m.node.Load(), "k", "lost")
-	}
-	lead.cut.Store(true)
-	if err := try(lead, 20*time.Millisecond); !errors.Is(err, kverr.TimeoutDueToConnectionLost) {
-		t.Errorf("cut off: %v", err)
-	}
-	next := c.leader()
-	lead.cut.Store(false)
-	check(t, next.put("k", "v"))
 }

@@ -206,7 +206,7 @@ func (l *loop) emit(out replica.Output) {
 		l.works.put(work{entries: out.Apply})
 	}
 	l.rounds.finish(out.Answer, nil)
-	l.rounds.lose(out.Refuse)
+	l.rounds.lose(out.Refuse, l.core.Lead())
 	if l.rounds.current == 0 && len(l.rounds.waiting) > 0 && len(out.Answer)+len(out.Refuse) > 0 {
 		poke(l.wake) // the reads that came during the round may begin the next one
 	}

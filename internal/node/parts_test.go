@@ -62,16 +62,22 @@ func TestRoundsAreAskedAgain(t *testing.T) {
 		t.Error("the late answer to a round that is asked again was taken")
 	}
 	r.current, r.inFlight, r.waiting = 8, r.waiting, nil
-	r.lose([]uint64{7})
+	r.lose([]uint64{7}, 0)
 	r.finish([]uint64{6, 8}, nil)
-	r.lose([]uint64{8})
+	r.lose([]uint64{8}, 0)
 	if len(first.done) != 1 || len(second.done) != 1 || <-first.done != nil {
 		t.Error("a round is answered once, by its own id")
 	}
 	r.current, r.inFlight = 9, []*readWaiter{first}
-	r.lose([]uint64{9})
+	r.lose([]uint64{9}, 0)
 	if err := <-first.done; !errors.Is(err, kverr.LeaderChanged) {
 		t.Errorf("a lost round gives %v", err)
+	}
+	r.current, r.inFlight, r.waiting = 10, []*readWaiter{first}, []*readWaiter{second}
+	r.lose([]uint64{9}, 2)
+	r.lose([]uint64{10}, 2)
+	if r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
+		t.Errorf("with another leader round %d is under way, %d reads wait", r.current, len(r.waiting))
 	}
 	first.gone.Store(true)
 	r.waiting, r.applied = []*readWaiter{first}, []*readWaiter{first, second}
@@ -132,5 +138,76 @@ func TestTickForgetsWhatNobodyWaitsFor(t *testing.T) {
 	l.tick()
 	if len(l.proposals) != 2 || l.proposals[1].id != 3 {
 		t.Errorf("without a leader %v are kept", l.proposals)
+	}
+}
+
+func TestInboxIsBounded(t *testing.T) {
+	b := &inbox{mailbox: newMailbox[wire.Message](make(chan struct{}, 1))}
+	fill := func(m wire.Message) (taken int) {
+		for b.offer(m) {
+			taken++
+		}
+		return taken
+	}
+	if n := fill(wire.Message{}); n != maxInboxMessages {
+		t.Errorf("%d empty messages found room", n)
+	}
+	b.done(b.take())
+	large := wire.Message{Entries: []wire.Entry{{Data: make([]byte, maxInboxBytes/4)}}, Snapshot: &wire.Snapshot{Data: []byte("x")}}
+	if n := fill(large); n != 3 {
+		t.Errorf("%d messages of a quarter found room", n)
+	}
+	b.done(b.take())
+	large.Context = make([]byte, maxInboxBytes)
+	if n := fill(large); n != 1 {
+		t.Errorf("%d messages that are too large found room, want one", n)
+	}
+	b.done(b.take())
+	if b.count.Load() != 0 || b.bytes.Load() != 0 {
+		t.Errorf("empty, but %d messages of %d bytes are counted", b.count.Load(), b.bytes.Load())
+	}
+}
+
+func TestPortion(t *testing.T) {
+	of := func(n, bytes int) (proposals []proposal) {
+		for range n {
+			proposals = append(proposals, proposal{data: make([]byte, bytes)})
+		}
+		return proposals
+	}
+	for _, c := range []struct {
+		proposals []proposal
+		want      int
+	}{
+		{nil, 0},
+		{of(1, 2*maxTurnBytes), 1},
+		{of(3, maxTurnBytes/2), 2},
+		{of(3, 1+maxTurnBytes/2), 1},
+		{of(maxTurnProposals, 1), maxTurnProposals},
+		{of(2*maxTurnProposals, 1), maxTurnProposals},
+	} {
+		if got := portion(c.proposals); got != c.want {
+			t.Errorf("%d of %d proposals, want %d", got, len(c.proposals), c.want)
+		}
+	}
+}
+
+func TestANewLeaderIsAskedAtOnce(t *testing.T) {
+	wait := func() *readWaiter { return &readWaiter{done: make(chan error, 1)} }
+	first, second := wait(), wait()
+	known := false
+	indexed := func(id uint64) bool { return known && id == 7 }
+	r := rounds{}
+	if r.askAgain(indexed) {
+		t.Error("nobody waits")
+	}
+	r = rounds{current: 7, inFlight: []*readWaiter{first}, waiting: []*readWaiter{second}}
+	known = true
+	if r.askAgain(indexed) || r.current != 7 {
+		t.Error("a round whose index is known is asked again")
+	}
+	known = false
+	if !r.askAgain(indexed) || r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
+		t.Errorf("round %d is under way, %d reads wait", r.current, len(r.waiting))
 	}
 }

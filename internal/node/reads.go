@@ -74,8 +74,15 @@ func (r *rounds) finish(ids []uint64, err error) {
 	r.inFlight, r.current = recycled(r.inFlight, spareReads), 0
 }
 
-// lose fails the round if its id is among ids.
-func (r *rounds) lose(ids []uint64) { r.finish(ids, kverr.LeaderChanged) }
+// lose ends the round if its id is among ids, whose leader is gone. If there is another one already it is asked. Else those who wait are
+// told at once: whoever has the choice asks another member.
+func (r *rounds) lose(ids []uint64, leader uint64) {
+	if leader != 0 && r.current != 0 && slices.Contains(ids, r.current) {
+		r.giveUp()
+		return
+	}
+	r.finish(ids, kverr.LeaderChanged)
+}
 
 // takeReads starts a round for the waiting reads unless one is under way.
 func (l *loop) takeReads() {

@@ -84,3 +84,36 @@ func TestBatcher(t *testing.T) {
 		})
 	}
 }
+
+// TestASnapshotBeginsABatch: what was to be written before it is not joined with it, what comes after is; a long batch is cut.
+func TestASnapshotBeginsABatch(t *testing.T) {
+	mark := &wal.Mark{Index: 7, Term: 2}
+	install := replica.Output{
+		Seq: 3, Install: &wire.Snapshot{Meta: wire.SnapshotMeta{Index: 7, Term: 2}},
+		Log: wal.Batch{Mark: mark, HardState: commit(7), Sync: true},
+	}
+	before, after := output(2, run(2, 3, 9), wire.HardState{}, true), output(4, run(2, 8, 8), commit(8), true)
+	large := output(9, []wire.Entry{{Data: make([]byte, 5<<20)}}, wire.HardState{}, true)
+	for _, c := range []struct {
+		outs []replica.Output
+		want int
+	}{
+		{[]replica.Output{before, before}, 2},
+		{[]replica.Output{before, install, after}, 1},
+		{[]replica.Output{install, after}, 2},
+		{[]replica.Output{install, install}, 1},
+		{[]replica.Output{large, large}, 1},
+		{[]replica.Output{large, before, large}, 2},
+		{[]replica.Output{before}, 1},
+		{nil, 0},
+	} {
+		if got := replica.Together(c.outs); got != c.want {
+			t.Errorf("%d of %d outputs in one batch, want %d", got, len(c.outs), c.want)
+		}
+	}
+	var b replica.Batcher
+	want := replica.Joined{Write: true, Persisted: 4, Installed: 7, Log: wal.Batch{Mark: mark, Entries: run(2, 8, 8), HardState: commit(8), Sync: true}}
+	if got := b.Join([]replica.Output{install, after}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}

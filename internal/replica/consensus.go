@@ -159,13 +159,11 @@ func (c *Consensus) Status() raft.Status { return c.core.Status() }
 // Persisted tells that everything up to Output seq is durable.
 func (c *Consensus) Persisted(seq uint64) { c.core.Persisted(seq) }
 
-// Applied tells that the machine has applied everything up to index and which configuration changes were among it, in order.
+// Applied tells that the machine has applied everything up to index and which configuration changes were among it, in order. The core passes
+// over those from before a snapshot that is being installed.
 func (c *Consensus) Applied(index uint64, changes []wire.ConfChange) {
 	if index < c.applied {
 		panic(fmt.Sprintf("replica: applied index went back from %d to %d", c.applied, index))
-	}
-	if index < c.installing {
-		return // the snapshot has the changes already, and later ones
 	}
 	for _, cc := range changes {
 		c.core.ApplyConfChange(cc)
@@ -192,9 +190,6 @@ func (c *Consensus) releaseReads() {
 // Flushed tells that the database file contains everything up to a, under the configuration that held at a. It may come before Applied
 // tells of the same index, and counts from then on.
 func (c *Consensus) Flushed(a schema.Applied, state wire.ConfState) {
-	if a.Index < c.flush.at.Index {
-		return // of a file that a snapshot has replaced meanwhile
-	}
 	c.flush = flush{a, state}
 	c.settle()
 }

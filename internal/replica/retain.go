@@ -144,7 +144,7 @@ func (c *Consensus) forget() {
 		limit = max(limit, min(c.flushed, c.weights.within(c.opts.CatchupBytes)))
 	}
 	kept := c.applied - min(c.applied, c.compacted)
-	if limit <= c.compacted+max(c.opts.CatchupEntries, kept)/8 {
+	if limit <= c.compacted+kept/8 {
 		return
 	}
 	c.core.Compact(limit)
