@@ -106,7 +106,7 @@ func (l *Log) append() error {
 	begin := time.Now()
 	_, err := l.tail.file.WriteAt(frames, l.offset)
 	if err != nil {
-		return l.fail("write", l.tail.path, l.offset+int64(len(frames)), err)
+		return l.fail("write", l.tail.path, l.offset+int64(len(frames)), errors.Join(err, l.cutBack()))
 	}
 	if l.config.OnWrite != nil {
 		l.config.OnWrite(time.Since(begin), len(frames))
@@ -116,6 +116,10 @@ func (l *Log) append() error {
 	l.encoder.reset()
 	return nil
 }
+
+// cutBack removes what a failed write may have left behind the last whole record: a full disk takes a write in part, and a record that ends
+// in the middle of a sector looks like damage to the next start. If this fails too the file stays as it is.
+func (l *Log) cutBack() error { return l.tail.file.Truncate(l.offset) }
 
 func (e *encoder) reset() {
 	e.frames, e.data = e.frames[:0], e.data[:0]

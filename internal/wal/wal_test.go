@@ -475,6 +475,27 @@ func TestPoisonedAfterFailure(t *testing.T) {
 	}
 }
 
+// TestFullDisk: wherever in a record the disk is full, the next start finds everything that was written before, and no damage.
+func TestFullDisk(t *testing.T) {
+	for room := int64(1); room < 1200; room += 7 {
+		mem, c := memConfig(t)
+		l := createLog(t, c)
+		must(t, l.Close())
+		full := c
+		full.FS = vfs.Intercept(mem, vfs.FullAfter(room))
+		l, _ = openLog(t, full)
+		written := uint64(0)
+		for l.Write(Batch{Entries: entries(written+1, written+1, 1, 300), HardState: state(1, written), Sync: true}) == nil {
+			written++
+		}
+		if err := l.Close(); err == nil {
+			t.Fatal("closed without the failure")
+		}
+		_, r := openLog(t, c)
+		wantEntries(t, r.Entries, entries(1, written, 1, 300))
+	}
+}
+
 func TestClosedLog(t *testing.T) {
 	_, c := memConfig(t)
 	l := createLog(t, c)
