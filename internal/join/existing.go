@@ -34,6 +34,10 @@ func (f *finder) join(ctx context.Context, initial membership.InitialCluster) (C
 	if err != nil {
 		return Cluster{}, err
 	}
+	if len(cluster.Self.ClientURLs) > 0 {
+		f.Logger.Warn("the cluster knows this member as one that ran before: it has lost its data, and with it what it promised; "+
+			"a member in this state should be removed and added anew", "member", membership.FormatID(cluster.Self.ID))
+	}
 	return cluster, f.checkVersions(ctx, cluster)
 }
 
