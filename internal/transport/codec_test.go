@@ -109,7 +109,7 @@ func randomMessage(r *rand.Rand, kind streamKind, end *logEnd) *wire.Message {
 		m.Term, m.LogTerm, m.Index = max(end.term, 1), max(end.term, 1), end.index
 	}
 	for i := range r.Uint64N(4) {
-		data := make([]byte, 1+r.IntN(8)*r.IntN(8)*r.IntN(8)*r.IntN(2000))
+		data := make([]byte, 1+r.IntN(8)*r.IntN(8)*r.IntN(8)*r.IntN(200))
 		data[len(data)-1] = byte(r.Uint32())
 		m.Entries = append(m.Entries, wire.Entry{Term: m.Term, Index: m.Index + 1 + i, Data: data})
 	}

@@ -1,0 +1,126 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/quoin-kv/quoin/raft/wire"
+)
+
+// certificate returns one that is its own authority, for this machine.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+}
+
+// overTLS starts a member on the loopback device.
+func overTLS(t *testing.T, id uint64, cert tls.Certificate, pool *x509.CertPool) (*member, Peer) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &member{id: id, local: newLocal(), done: make(chan struct{})}
+	self := Peer{ID: id, URLs: []string{"https://" + l.Addr().String()}}
+	m.Transport = New(Config{
+		ID: id, ClusterID: cluster, Version: "3.7.3", PeerURLs: self.URLs, Local: m.local,
+		// A protocol that a caller's configuration offers is not spoken here.
+		TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}},
+	})
+	m.server = &http.Server{
+		Handler: m.Handler(), ErrorLog: log.New(t.Output(), "", 0), ReadTimeout: 200 * time.Millisecond, // streams outlive it
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+			NextProtos: []string{"h2", "http/1.1"},
+		},
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // as etcd: h2 is offered and not spoken
+	}
+	go func() { defer close(m.done); _ = m.server.ServeTLS(l, "", "") }()
+	t.Cleanup(m.stop)
+	return m, self
+}
+
+// TestTLS: streams, pipeline, probes and a snapshot on real connections.
+func TestTLS(t *testing.T) {
+	cert, pool := certificate(t)
+	a, peerA := overTLS(t, 1, cert, pool)
+	b, peerB := overTLS(t, 2, cert, pool)
+	a.SetPeers([]Peer{peerA, peerB})
+	a.Send([]wire.Message{heartbeat(1, 2)})
+	sameMessage(t, b.expect(t), heartbeat(1, 2))
+	b.SetPeers([]Peer{peerA, peerB})
+	deadline := time.Now().Add(time.Minute)
+	for i := uint64(0); ; i++ {
+		a.Send([]wire.Message{appendMessage(1, 2, i, "a", "b")})
+		sameMessage(t, b.expect(t), appendMessage(1, 2, i, "a", "b"))
+		since, ok := a.Connected(2)
+		if ok && since > 500*time.Millisecond {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not connected")
+		}
+	}
+	files := b.store()
+	body, digest := file(3_000_000)
+	if err := a.SendSnapshot(t.Context(), snapshotMessage(1, 2), body); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-files; got.err != nil || !bytes.Equal(got.digest, digest.Sum(nil)) {
+		t.Fatalf("stored %d bytes, %v", got.bytes, got.err)
+	}
+	resp, err := a.Client().Get(peerB.URLs[0] + "/raft/probing")
+	if err != nil || resp.StatusCode != http.StatusOK || resp.ProtoMajor != 1 {
+		t.Fatalf("client: %v, %v", resp, err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+}
+
+// TestTLSUntrusted: a peer with an unknown authority is not connected.
+func TestTLSUntrusted(t *testing.T) {
+	cert, pool := certificate(t)
+	other, otherPool := certificate(t)
+	a, peerA := overTLS(t, 1, cert, pool)
+	b, peerB := overTLS(t, 2, other, otherPool)
+	a.SetPeers([]Peer{peerA, peerB})
+	b.SetPeers([]Peer{peerA, peerB})
+	a.Send([]wire.Message{heartbeat(1, 2)})
+	if id := <-a.local.lost; id != 2 {
+		t.Fatalf("lost one to %x", id)
+	}
+	if _, ok := a.Connected(2); ok || len(b.local.steps) != 0 {
+		t.Fatal("an untrusted peer is connected")
+	}
+}
