@@ -35,15 +35,16 @@ type edges struct {
 	http      *http.Server
 	cut       context.CancelFunc // ends the contexts of HTTP requests
 	gate      gate
+	listeners []net.Listener // for clients
 	splitters []*port.Splitter
 	inner     net.Listener // the gateway's way to the gRPC server
 	conn      *grpc.ClientConn
 	wg        sync.WaitGroup
 }
 
-// newEdges makes the servers; nothing is accepted yet. close must be called.
-func newEdges(cfg *config.Config, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
-	e := &edges{grpc: newGRPC(cfg, svc, m)}
+// newEdges makes the servers and takes over the listeners; nothing is accepted yet. close must be called.
+func newEdges(cfg *config.Config, listeners []net.Listener, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
+	e := &edges{grpc: newGRPC(cfg, svc, m), listeners: listeners}
 	inner, dial := port.NewPipe()
 	e.inner = port.Count(inner, m.Received, m.Sent)
 	ctx, cut := context.WithCancel(context.Background())
@@ -86,10 +87,10 @@ func (e *edges) newGateway(ctx context.Context, cfg *config.Config, dial func(co
 	return gateway.New(ctx, conn, grpcLimit(cfg))
 }
 
-// serve takes over the listeners and returns at once. failed is told when one of them stops working.
-func (e *edges) serve(listeners []net.Listener, m *ops.Metrics, failed func(error)) {
+// serve lets clients in and returns at once. failed is told when one of the listeners stops working.
+func (e *edges) serve(m *ops.Metrics, failed func(error)) {
 	e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(e.inner))) })
-	for _, l := range listeners {
+	for _, l := range e.listeners {
 		s := port.NewSplitter(l)
 		e.splitters = append(e.splitters, s)
 		e.wg.Go(func() { failed(ignoreClosed(s.Serve())) })
@@ -129,7 +130,7 @@ const drainTimeout = time.Second
 
 // close stops accepting, lets calls under way finish for a moment, then cuts them off.
 func (e *edges) close() error {
-	err := closeAll(e.splitters)
+	err := errors.Join(closeAll(e.splitters), closeAll(e.listeners))
 	drained := make(chan struct{})
 	go func() {
 		e.grpc.GracefulStop()

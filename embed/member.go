@@ -53,9 +53,9 @@ var ErrRemoved = errors.New("this member was removed from the cluster; its data 
 // errSelfRemoved says how a member learnt of it.
 var errSelfRemoved = errors.New("its removal was applied")
 
-// Start opens the data directory of cfg and serves clients and other members; a member without data first finds its cluster, which may mean
-// to wait for others. ctx bounds the start, not the member's life. It returns once the member accepts connections; calls wait until it has a
-// leader, see Ready. Errors leave nothing running and nothing locked. cfg is not changed.
+// Start opens the data directory of cfg and serves other members, and clients once it is ready; a member without data first finds its
+// cluster, which may mean to wait for others. ctx bounds the start, not the member's life. Start returns once the member accepts
+// connections; clients wait until it is ready, see Ready. Errors leave nothing running and nothing locked. cfg is not changed.
 func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, error) {
 	own := *cfg
 	if err := own.Complete(); err != nil {
@@ -78,12 +78,11 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	m.close = sync.OnceValue(m.stop)
 	m.ctx, m.end = context.WithCancel(context.Background())
 	m.run(&own, metrics)
-	if m.edges, err = newEdges(&own, m.svc, m.node, metrics, logger); err != nil {
+	if m.edges, err = newEdges(&own, listeners, m.svc, m.node, metrics, logger); err != nil {
 		return nil, errors.Join(err, closeAll(listeners), m.Close())
 	}
-	m.edges.serve(listeners, metrics, m.failed)
 	m.wg.Go(m.watchNode)
-	m.wg.Go(m.awaitReady)
+	m.wg.Go(func() { m.serveWhenReady(metrics) })
 	return m, nil
 }
 
@@ -133,8 +132,9 @@ func (m *Member) watchNode() {
 // readyPause is the time between two tries to read through the leader. A try waits for a leader itself.
 const readyPause = 50 * time.Millisecond
 
-// awaitReady says when the member serves. Programs that start a member wait for these words in its log.
-func (m *Member) awaitReady() {
+// serveWhenReady lets clients in once a read through the leader has succeeded: before that the member may be behind what it has shown to them
+// before its restart. They may connect earlier, and wait. Programs that start a member wait for these words in its log.
+func (m *Member) serveWhenReady(metrics *ops.Metrics) {
 	for m.svc.Probe(m.ctx, true) != nil {
 		select {
 		case <-time.After(readyPause):
@@ -142,6 +142,7 @@ func (m *Member) awaitReady() {
 			return
 		}
 	}
+	m.edges.serve(metrics, m.failed)
 	close(m.ready)
 	for _, addr := range m.addrs {
 		m.logger.Info("ready to serve client requests", "address", addr.String())
