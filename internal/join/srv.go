@@ -41,6 +41,8 @@ func (f *finder) fromSRV(ctx context.Context) (membership.InitialCluster, error)
 		return nil, fmt.Errorf("no DNS SRV records of %s", f.SRV.Domain)
 	case len(cluster) == 0:
 		return nil, errors.Join(errs...)
+	case cluster[f.Name] == nil:
+		return nil, fmt.Errorf("cannot find local etcd member %q in SRV records", f.Name)
 	}
 	return cluster, nil
 }
@@ -56,28 +58,52 @@ func (f *finder) addRecords(ctx context.Context, cluster membership.InitialClust
 		if err != nil {
 			return fmt.Errorf("SRV record of %s: %w", f.SRV.Domain, err)
 		}
-		if f.isSelf(ctx, urls[0]) {
+		switch f.compare(ctx, urls[0]) {
+		case ownURL:
 			cluster[f.Name] = append(cluster[f.Name], urls[0])
-		} else {
+		case ownHost:
+			f.Logger.Warn("SRV record of this member has another scheme than the URLs it advertises", "url", urls[0], "advertised", f.PeerURLs)
+		case others:
 			cluster[f.freeNumber(cluster)] = urls
 		}
 	}
 	return nil
 }
 
-// isSelf tells whether a URL is one of this member's. The names of others are not waited for.
-func (f *finder) isSelf(ctx context.Context, text string) bool {
+// kinship is what a URL has to do with this member.
+type kinship int
+
+const (
+	others  kinship = iota
+	ownHost         // it leads here, by another scheme
+	ownURL          // it is one of those that this member advertises, perhaps by another name
+)
+
+// compare tells what a URL has to do with this member. The names of others are not waited for.
+func (f *finder) compare(ctx context.Context, text string) kinship {
 	other := f.hosts.resolveNow(ctx, text)
+	found := others
 	for _, own := range f.PeerURLs {
-		if own == text || other.err == nil && f.hosts.resolve(ctx, own).same(other) {
-			return true
+		if own == text {
+			return ownURL
+		}
+		mine := f.hosts.resolve(ctx, own)
+		if other.err != nil || mine.err != nil {
+			continue
+		}
+		if mine.same(other) {
+			return ownURL
+		}
+		if mine.scheme = other.scheme; mine.same(other) {
+			found = ownHost
 		}
 	}
-	return false
+	return found
 }
 
+// freeNumber is the name of the next member whose name is not known.
 func (f *finder) freeNumber(cluster membership.InitialCluster) string {
-	for i := len(cluster); ; i++ {
+	for i := 0; ; i++ {
 		name := strconv.Itoa(i)
 		if _, taken := cluster[name]; !taken && name != f.Name {
 			return name

@@ -30,10 +30,13 @@ func TestSRV(t *testing.T) {
 		change func(*Config)
 		want   string // the initial cluster, or an error
 	}{
-		{"plain", map[string][]*net.SRV{plain: records("a.example.com.:1", "b.example.com.:2")}, nil, "1=http://b.example.com:2,a=http://a.example.com:1"},
+		{"plain", map[string][]*net.SRV{plain: records("a.example.com.:1", "b.example.com.:2")}, nil, "0=http://b.example.com:2,a=http://a.example.com:1"},
 		{"self last", map[string][]*net.SRV{plain: records("c.example.com.:1", "b.example.com.:1", "a.example.com.:1")}, nil, "0=http://c.example.com:1,1=http://b.example.com:1,a=http://a.example.com:1"},
-		{"TLS", map[string][]*net.SRV{ssl: records("a.example.com.:1", "b.example.com.:2")}, func(c *Config) { c.PeerURLs = []string{"https://a.example.com:1"} }, "1=https://b.example.com:2,a=https://a.example.com:1"},
+		{"TLS", map[string][]*net.SRV{ssl: records("a.example.com.:1", "b.example.com.:2")}, func(c *Config) { c.PeerURLs = []string{"https://a.example.com:1"} }, "0=https://b.example.com:2,a=https://a.example.com:1"},
 		{"both", map[string][]*net.SRV{ssl: records("b.example.com.:1"), plain: records("a.example.com.:1")}, nil, "0=https://b.example.com:1,a=http://a.example.com:1"},
+		{"both, this one under either", map[string][]*net.SRV{ssl: records("a.example.com.:1", "b.example.com.:1"), plain: records("a.example.com.:1")}, nil, "0=https://b.example.com:1,a=http://a.example.com:1"},
+		{"only under the other scheme", map[string][]*net.SRV{ssl: records("a.example.com.:1", "b.example.com.:1")}, nil, `cannot find local etcd member "a" in SRV records`},
+		{"other port", map[string][]*net.SRV{plain: records("a.example.com.:2")}, nil, `cannot find local etcd member "a" in SRV records`},
 		{"two URLs", map[string][]*net.SRV{plain: records("a.example.com:1", "a.example.com:2")}, func(c *Config) { c.PeerURLs = append(c.PeerURLs, "http://127.0.0.1:2") }, "a=http://a.example.com:1,a=http://a.example.com:2"},
 		{"named as advertised", map[string][]*net.SRV{plain: records("x.example.com.:1")}, func(c *Config) { c.PeerURLs = []string{"http://x.example.com:1"} }, "a=http://x.example.com:1"},
 		{"suffix", map[string][]*net.SRV{"_etcd-server-blue._tcp.example.com": records("a.example.com:1")}, func(c *Config) { c.SRV.Name = "blue" }, "a=http://a.example.com:1"},
@@ -41,7 +44,7 @@ func TestSRV(t *testing.T) {
 		{"names that nobody has", map[string][]*net.SRV{plain: records("nobody.:1", "a.example.com.:1")}, nil, "0=http://nobody:1,a=http://a.example.com:1"},
 		{"nothing", nil, nil, "error setting up initial cluster: error querying DNS SRV records for _etcd-server-ssl lookup " + ssl + ": no such host\nerror querying DNS SRV records for _etcd-server lookup " + plain + ": no such host"},
 		{"empty", map[string][]*net.SRV{plain: {}, ssl: {}}, nil, "error setting up initial cluster: no DNS SRV records of example.com"},
-		{"others only", map[string][]*net.SRV{plain: records("b.example.com.:1")}, nil, `couldn't find local name "a" in the initial cluster configuration`},
+		{"others only", map[string][]*net.SRV{plain: records("b.example.com.:1")}, nil, `error setting up initial cluster: cannot find local etcd member "a" in SRV records`},
 		{"twice the same", map[string][]*net.SRV{plain: records("a.example.com.:1", "b.example.com.:1", "b.example.com.:1")}, nil, "has duplicate url"},
 		{"not a host", map[string][]*net.SRV{plain: records("a b.:1")}, nil, "SRV record of example.com"},
 		{"a path", map[string][]*net.SRV{plain: records("a/b:1")}, nil, "SRV record of example.com"},
@@ -78,6 +81,20 @@ func TestSRV(t *testing.T) {
 	}
 }
 
+// TestSRVIDs: etcd 3.7.3 founded this cluster with the same records.
+func TestSRVIDs(t *testing.T) {
+	c, err := Find(t.Context(), local(func(c *Config) {
+		c.InitialCluster, c.PeerURLs, c.SRV = "", []string{"http://127.0.0.1:26180"}, SRV{Domain: "ex.test"}
+		c.Resolver = &names{
+			hosts: map[string]string{"a.ex.test": "127.0.0.1", "b.ex.test": "127.0.0.2"},
+			srv:   map[string][]*net.SRV{"_etcd-server._tcp.ex.test": records("a.ex.test.:26180", "b.ex.test.:26280")},
+		}
+	}))
+	if err != nil || c.ID != 0xea388054bd782dbe || c.Self.ID != 0x30582bef5bf74ef5 || c.Members[1].ID != 0xe9c0cf79f790bf35 || c.Members[1].Name != "0" {
+		t.Errorf("cluster %+v, %v", c, err)
+	}
+}
+
 // TestSRVToJoin: a member joins a cluster that DNS names, its own name in it being the only one that is known.
 func TestSRVToJoin(t *testing.T) {
 	c, err := Find(t.Context(), local(func(c *Config) {
@@ -97,10 +114,11 @@ func TestSRVToJoin(t *testing.T) {
 func FuzzSRV(f *testing.F) {
 	f.Add("a.example.com.", uint16(1), "b.example.com.", uint16(2))
 	f.Add("a=b,c", uint16(0), "[::1]", uint16(65535))
+	f.Add("127.0.0.1", uint16(1), "b,c=d.", uint16(2))
 	f.Fuzz(func(t *testing.T, host1 string, port1 uint16, host2 string, port2 uint16) {
 		cfg := local(nil)
 		cfg.SRV.Domain = "d"
-		cfg.Resolver = &names{srv: map[string][]*net.SRV{"_etcd-server._tcp.d": {{Target: host1, Port: port1}, {Target: host2, Port: port2}}}}
+		cfg.Resolver = &names{srv: map[string][]*net.SRV{"_etcd-server._tcp.d": {{Target: "127.0.0.1", Port: 1}, {Target: host1, Port: port1}, {Target: host2, Port: port2}}}}
 		finder := &finder{Config: cfg, hosts: newHosts(cfg.Resolver, cfg.Logger)}
 		cluster, err := finder.fromSRV(t.Context())
 		if err != nil {
