@@ -108,6 +108,48 @@ func TestKeepAliveOverAChangeOfLeader(t *testing.T) {
 	})
 }
 
+// TestOutdatedIdeaOfTheLeader: a member that asks one that does not lead any more asks again, until it knows better.
+func TestOutdatedIdeaOfTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := settled(t, 3)
+		id := add(t, c.Leader(), 4, true)
+		c.Start(id)
+		after(time.Second)
+		old, asker := c.Leader(), c.Follower()
+		next := c.Member(6 - old.ID - asker.ID)
+		grant(t, old, 7, 5)
+		c.Block(next.ID, asker.ID)
+		check(t, old.MoveLeader(t.Context(), next.ID))
+		if asker.Status().Leader != old.ID {
+			t.Fatal("knows the new leader")
+		}
+		answers := make(chan error, 3)
+		ask := func(fn func() error) { go func() { answers <- fn() }() }
+		ask(func() error {
+			_, err := call(t.Context(), asker.LeaseKeepAlive, &pb.LeaseKeepAliveRequest{ID: 7}, new(pb.LeaseKeepAliveResponse))
+			return err
+		})
+		ask(func() error {
+			_, err := call(t.Context(), asker.LeaseTimeToLive, &pb.LeaseTimeToLiveRequest{ID: 7}, new(pb.LeaseTimeToLiveResponse))
+			return err
+		})
+		ask(func() error {
+			_, err := asker.MemberPromote(t.Context(), id)
+			return err
+		})
+		after(servicetest.Tick)
+		if n := len(answers); n > 0 {
+			t.Errorf("%d questions were answered by one that does not lead", n)
+		}
+		c.Heal(next.ID, asker.ID)
+		for range 3 {
+			if err := <-answers; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // lastRunning is the one member of three that runs, besides those that were stopped.
 func lastRunning(c *servicetest.Cluster, killed uint64) uint64 {
 	for id := uint64(1); id <= 3; id++ {

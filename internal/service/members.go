@@ -8,6 +8,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
+	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
@@ -133,19 +134,23 @@ func (s *Service) checkPromote(c *membership.Cluster, id uint64) error {
 	if st.Lead != s.cfg.MemberID {
 		return kverr.NotLeader
 	}
-	match := uint64(0)
-	for _, p := range st.Peers {
-		if p.ID == id {
-			match = p.Match
-		}
-	}
-	if !membership.LearnerReady(match, st.Last) {
+	if id != st.ID && !membership.LearnerReady(matchOf(st, id), st.Last) {
 		return kverr.LearnerNotReady
 	}
 	if !s.cfg.StrictReconfig {
 		return nil
 	}
 	return c.CheckPromote(id)
+}
+
+// matchOf is how much of the leader's log a member is known to have.
+func matchOf(st node.Status, id uint64) uint64 {
+	for _, p := range st.Peers {
+		if p.ID == id {
+			return p.Match
+		}
+	}
+	return 0
 }
 
 // change is a change of the members as it is proposed.
@@ -186,6 +191,9 @@ func (s *Service) proposeUntilDone(ctx context.Context, c change) error {
 		}
 		unknown = unknown || lost && !errors.Is(err, context.DeadlineExceeded) // which says that the proposal went nowhere
 		if s.clock.Wait(ctx, nil, changePause) != nil {
+			if lost {
+				return err
+			}
 			return timeoutError(ctx)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,15 +117,21 @@ func TestGrowAndShrink(t *testing.T) {
 // TestMembersAreTold: whoever keeps the connections hears of each change, and a removed member hears that it should stop, once.
 func TestMembersAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		heard := map[uint64][]uint64{}
-		removed := map[uint64]int{}
+		var mu sync.Mutex
+		heard, removed := map[uint64][]uint64{}, map[uint64]int{}
 		c := settled(t, 3, func(o *servicetest.Options) {
 			id, next := o.Service.MemberID, o.Service.MembersChanged
 			o.Service.MembersChanged = func(members []schema.Member, gone []uint64) {
-				heard[id] = append(memberIDs(members), gone...) // the bubble's goroutines are ordered by the waits below
 				next(members, gone)
+				mu.Lock()
+				defer mu.Unlock()
+				heard[id] = append(memberIDs(members), gone...)
 			}
-			o.Service.SelfRemoved = func() { removed[id]++ }
+			o.Service.SelfRemoved = func() {
+				mu.Lock()
+				defer mu.Unlock()
+				removed[id]++
+			}
 		})
 		leaver := c.Follower()
 		_, err := leaver.MemberRemove(t.Context(), leaver.ID)
@@ -132,6 +139,7 @@ func TestMembersAreTold(t *testing.T) {
 		after(servicetest.Tick)
 		want := []uint64{1, 2, 3}
 		want = append(slices.DeleteFunc(want, func(id uint64) bool { return id == leaver.ID }), leaver.ID)
+		mu.Lock()
 		for id, got := range heard {
 			if !slices.Equal(got, want) {
 				t.Errorf("member %d heard of %v, want %v", id, got, want)
@@ -140,14 +148,17 @@ func TestMembersAreTold(t *testing.T) {
 		if len(removed) != 1 || removed[leaver.ID] != 1 {
 			t.Errorf("removed are %v", removed)
 		}
+		mu.Unlock()
 		if leaver.IsLearner() {
 			t.Error("a removed member counts as learner")
 		}
 		c.Stop(leaver.ID)
 		c.Start(leaver.ID)
+		mu.Lock()
 		if removed[leaver.ID] != 2 {
 			t.Error("a removed member is not told so when it starts again")
 		}
+		mu.Unlock()
 		_, err = c.Leader().MemberRemove(t.Context(), leaver.ID)
 		wantError(t, "removing it again", err, kverr.MemberNotFound)
 		_, err = c.Leader().MemberUpdate(t.Context(), leaver.ID, []string{"http://x:1"})
