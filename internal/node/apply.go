@@ -56,7 +56,8 @@ func (n *Node) applyAll(entries []wire.Entry) error {
 		if err != nil {
 			return failed("applying", err)
 		}
-		n.backlog.Add(-dataBytes(now))
+		n.backlog.Add(-memoryOf(now))
+		n.releaseAcks()
 		n.finish(batch, time.Since(start))
 		entries = entries[len(now):]
 	}

@@ -253,6 +253,16 @@ func (c *cluster) same(members ...*clusterMember) {
 	}
 }
 
+// forgets waits until the log in memory begins at an index or later.
+func (m *clusterMember) forgets(index uint64) {
+	m.c.t.Helper()
+	n := m.node.Load()
+	eventually(m.c.t, "the log is forgotten", func() bool {
+		check(m.c.t, n.Flush(m.c.t.Context()))
+		return n.Status().First >= index
+	})
+}
+
 func (m *clusterMember) put(key, value string) error {
 	return put(m.c.t.Context(), m.node.Load(), key, value)
 }
@@ -272,9 +282,7 @@ func TestSnapshotBringsAMemberUpToDate(t *testing.T) {
 	for i := range 500 {
 		check(t, lead.put(fmt.Sprint("k", i%50), fmt.Sprint(i)))
 	}
-	if last := lead.node.Load().Status(); last.First < 100 {
-		t.Fatalf("the leader still has the log from %d on", last.First)
-	}
+	lead.forgets(100)
 	old, err := late.node.Load().View()
 	check(t, err)
 	waiting := make(chan error, 1)
@@ -353,6 +361,7 @@ func TestFailedSendingIsTriedAgain(t *testing.T) {
 	for i := range 300 {
 		check(t, lead.put("k", fmt.Sprint(i)))
 	}
+	lead.forgets(100)
 	late.cut.Store(false)
 	check(t, late.node.Load().WaitApplied(t.Context(), 200))
 	if n := tries.Load(); n < 4 {
@@ -382,6 +391,7 @@ func TestEntriesStayForWhomASnapshotIsSent(t *testing.T) {
 	for i := range 300 {
 		check(t, lead.put("k", fmt.Sprint(i)))
 	}
+	lead.forgets(100)
 	late.cut.Store(false)
 	<-held
 	for i := range 600 { // nobody waits for the upload
@@ -412,6 +422,7 @@ func TestTimeoutSaysWhy(t *testing.T) {
 		lead := c.leader()
 		check(t, lead.put("k", "v"))
 		other := c.members[lead.id%3]
+		check(t, other.node.Load().ReadIndex(t.Context()))
 		try := func(m *clusterMember, d time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
 			defer cancel()

@@ -44,9 +44,7 @@ func (n *Node) write(joined replica.Joined) error {
 
 // written tells those who waited for the write.
 func (n *Node) written(j *replica.Joined) {
-	if len(j.AfterSync) > 0 && n.cfg.Send != nil {
-		n.cfg.Send(j.AfterSync)
-	}
+	n.sendAfterSync(j.AfterSync)
 	if j.Persisted > 0 {
 		n.events.put(event{persisted: j.Persisted})
 	}

@@ -44,7 +44,7 @@ func (b *inbox) done(ms []wire.Message) {
 // messageBytes is what a message keeps in memory, roughly.
 func messageBytes(m *wire.Message) int64 {
 	const overhead = 128
-	size := overhead + int64(len(m.Context)) + dataBytes(m.Entries) + overhead/2*int64(len(m.Entries))
+	size := overhead + int64(len(m.Context)) + memoryOf(m.Entries)
 	if m.Snapshot != nil {
 		size += int64(len(m.Snapshot.Data))
 	}

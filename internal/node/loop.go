@@ -199,7 +199,7 @@ func (l *loop) emit(out replica.Output) {
 	l.send(out.Send)
 	l.stopSends()
 	if len(out.Apply) > 0 || out.Install != nil {
-		l.backlog.Add(dataBytes(out.Apply))
+		l.backlog.Add(memoryOf(out.Apply))
 		if out.Install != nil {
 			l.works.put(work{install: out.Install})
 		}
@@ -212,12 +212,14 @@ func (l *loop) emit(out replica.Output) {
 	}
 }
 
-// dataBytes is the size of what entries carry.
-func dataBytes(entries []wire.Entry) (n int64) {
+// memoryOf is what entries take in memory, roughly.
+func memoryOf(entries []wire.Entry) int64 {
+	const overhead = 64
+	size := overhead * int64(len(entries))
 	for i := range entries {
-		n += int64(len(entries[i].Data))
+		size += int64(len(entries[i].Data))
 	}
-	return n
+	return size
 }
 
 // publish lets others see the state of the core. The whole of it is copied only when it has changed in more than indexes, and at ticks.

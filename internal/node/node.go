@@ -55,7 +55,7 @@ type Config struct {
 	SlowApply       time.Duration // an apply that takes longer is logged
 	KeepSegments    int           // log segments kept besides the needed ones; 0 keeps all
 	MaxPending      int           // proposals that may wait at once; more are refused
-	MaxPendingBytes int64         // their data, and likewise that of committed entries not yet applied; 0 is 256 MiB
+	MaxPendingBytes int64         // their data, and likewise the memory of committed entries not yet applied; 0 is 256 MiB
 	MaxBacklog      uint64        // committed entries not yet applied above which proposals are refused
 
 	Observer Observer
@@ -111,7 +111,8 @@ type Node struct {
 	installable atomic.Uint64 // index of the newest snapshot whose mark the log holds durably
 	received    atomic.Uint64 // index of the newest snapshot that came, 0 if its file and those before are dealt with
 	leaders     atomic.Uint64 // how many times another leader, or none, was seen
-	backlog     atomic.Int64  // bytes committed and not yet applied
+	acks        acks
+	backlog     atomic.Int64 // bytes committed and not yet applied
 
 	applyMu   sync.Mutex      // held while the applier changes the machine, and by Inspect; guards the next two
 	compacted []chan struct{} // closed when no compaction is left to do
@@ -238,7 +239,9 @@ func (n *Node) Step(m wire.Message) {
 	if m.Type == wire.MsgSnap && m.Snapshot != nil {
 		n.noteReceived(m.Snapshot.Meta.Index)
 	}
-	if !n.messages.offer(m) && n.cfg.Metrics.MessageDropped != nil {
+	// What acknowledgements that are held back do not stop is dropped: a leader that does not hear tries one append now and then.
+	full := len(m.Entries) > 0 && m.Type == wire.MsgApp && n.backlog.Load() > 2*n.cfg.MaxPendingBytes
+	if (full || !n.messages.offer(m)) && n.cfg.Metrics.MessageDropped != nil {
 		n.cfg.Metrics.MessageDropped()
 	}
 }

@@ -24,8 +24,9 @@ import (
 //  1. A read is answered only once the machine has applied its read index; those that wait are in order of their index.
 //  2. A mark is at an index that the file was said to contain, so never above the flushed index; the flushed index is never above the
 //     applied one, the applied one never above the commit index.
-//  3. The core forgets no entry above the flushed index. If there are other members it keeps the last CatchupEntries applied ones and
-//     what is held for members that are sent a snapshot, as far as that is within CatchupBytes.
+//  3. The core forgets no entry above the flushed index. If there are other members it keeps the last CatchupEntries applied ones,
+//     what followers lack that are heard of, or were HoldTicks ago, and what those need that are sent a snapshot, as far as that is within
+//     CatchupBytes.
 //  4. From the Output with a snapshot until Installed tells of it, no mark is made and no completion of the old machine counts.
 type Consensus struct {
 	core *raft.Core
@@ -35,8 +36,8 @@ type Consensus struct {
 	ready   []uint64         // reads to answer with the next Output
 	mark    *wal.Mark        // mark to write with the next Output
 
-	holds   []hold
-	weights weights // of committed entries in memory
+	followers []follower // of a leader
+	weights   weights    // of committed entries in memory
 
 	installing uint64 // index of the newest snapshot that the machine does not hold yet, 0 if none
 
@@ -61,8 +62,8 @@ func (f *flush) alone() bool { return len(f.state.Voters) == 1 && len(f.state.Le
 type ConsensusOptions struct {
 	MarkEvery      uint64 // applied entries between two marks in the log
 	CatchupEntries uint64 // applied entries that stay in memory for slow followers
-	CatchupBytes   uint64 // memory for these, and for entries kept for a member that is being sent a snapshot; 0 is 512 MiB
-	HoldTicks      int    // ticks for which a member that was sent a snapshot may stand still before entries are kept for it no more; 0 is 300
+	CatchupBytes   uint64 // memory for these, and for what followers lack and what is kept for those that are sent a snapshot; 0 is 512 MiB
+	HoldTicks      int    // ticks for which entries are kept for a follower that is silent, or stands still with a snapshot it was sent; 0 is 300
 }
 
 // NewConsensus wraps a core whose machine has applied everything up to applied, of which marked is the last mark in the log.
@@ -106,7 +107,7 @@ func (o *Output) Writes() bool {
 // Tick tells the core that one tick of the clock has passed.
 func (c *Consensus) Tick() {
 	c.core.Tick()
-	c.ageHolds()
+	c.lookAtPeers()
 }
 
 // Step hands the core a message from a peer.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/progress"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -67,69 +68,73 @@ func (w *weights) forget(index uint64) {
 	w.total -= gone
 }
 
-// hold keeps the entries above index for a member that is being sent a snapshot, or was.
-type hold struct {
+// follower is what a leader remembers of another member in order to keep the entries that it needs next. It is looked at at ticks.
+type follower struct {
 	id     uint64
-	index  uint64
-	ticks  int // left, once it is sent
-	flying bool
+	index  uint64 // it needs the entries above
+	sent   uint64 // index of the snapshot that it was sent or is being sent, if it has not got there yet
+	flying bool   // is being sent
+	lost   bool   // it needs a snapshot, whatever is kept
+	ticks  int    // left until it counts as gone
 }
 
 // Sending tells that a snapshot which the core has asked for is on its way to a member. index is the one that was asked for: entries above
-// it stay in memory until the member has got on, or has not for HoldTicks after it was sent, or they take more than CatchupBytes.
+// it stay in memory for as long as it takes.
 func (c *Consensus) Sending(id, index uint64) {
-	c.unhold(id)
-	c.holds = append(c.holds, hold{id: id, index: index, flying: true})
+	*c.followerOf(id) = follower{id: id, index: index, sent: index, flying: true, ticks: c.opts.HoldTicks}
 }
 
 // Sent tells how the sending of a snapshot to a member ended. What was not sent at all is reported likewise, with ok false.
 func (c *Consensus) Sent(id uint64, ok bool) {
 	c.core.ReportSnapshot(id, ok)
-	at := c.holdOf(id)
-	if at < 0 {
-		return
-	}
+	f := c.followerOf(id)
+	f.flying, f.ticks = false, c.opts.HoldTicks
 	if !ok {
-		c.unhold(id)
-		return
+		f.sent, f.lost = 0, true
 	}
-	c.holds[at].flying, c.holds[at].ticks = false, c.opts.HoldTicks
 }
 
-func (c *Consensus) holdOf(id uint64) int {
-	return slices.IndexFunc(c.holds, func(h hold) bool { return h.id == id })
+// followerOf returns what is known of a member, which is valid until the next call.
+func (c *Consensus) followerOf(id uint64) *follower {
+	at := slices.IndexFunc(c.followers, func(f follower) bool { return f.id == id })
+	if at < 0 {
+		at = len(c.followers)
+		c.followers = append(c.followers, follower{id: id, lost: true, ticks: c.opts.HoldTicks})
+	}
+	return &c.followers[at]
 }
 
-func (c *Consensus) unhold(id uint64) {
-	c.holds = slices.DeleteFunc(c.holds, func(h hold) bool { return h.id == id })
-}
-
-// ageHolds counts a tick, and lets go of what members have got meanwhile. Only a leader sends entries.
-func (c *Consensus) ageHolds() {
-	if len(c.holds) == 0 {
+// lookAtPeers is done at ticks: it finds out what members have and what they still need. Only a leader sends entries.
+func (c *Consensus) lookAtPeers() {
+	if c.core.Role() != raft.Leader {
+		c.followers = nil
 		return
 	}
 	st := c.core.Status()
-	c.holds = slices.DeleteFunc(c.holds, func(h hold) bool {
-		return !slices.ContainsFunc(st.Peers, func(p raft.Peer) bool { return p.ID == h.id })
+	c.followers = slices.DeleteFunc(c.followers, func(f follower) bool {
+		return !slices.ContainsFunc(st.Peers, func(p raft.Peer) bool { return p.ID == f.id })
 	})
-	for i := range c.holds {
-		c.holds[i].age(st.Peers, c.opts.HoldTicks)
-	}
-	c.holds = slices.DeleteFunc(c.holds, func(h hold) bool { return !h.flying && (h.ticks <= 0 || h.index+c.opts.CatchupEntries >= c.applied) })
-}
-
-// age counts a tick. A member that gets on has its time anew.
-func (h *hold) age(peers []raft.Peer, ticks int) {
-	for i := range peers {
-		if p := &peers[i]; p.ID == h.id && p.Match > h.index {
-			h.index, h.ticks = p.Match, ticks
-			return
+	for i := range st.Peers {
+		if p := &st.Peers[i]; p.ID != st.ID {
+			c.followerOf(p.ID).look(p, st.First, c.opts.HoldTicks)
 		}
 	}
-	if !h.flying {
-		h.ticks--
+}
+
+// look counts a tick. A member that gets on, or is heard of and not waiting for a snapshot, has its time anew.
+func (f *follower) look(p *raft.Peer, first uint64, ticks int) {
+	if p.Match >= f.sent {
+		f.sent = 0
 	}
+	at := max(p.Match, f.sent)
+	switch {
+	case at > f.index, p.Active && p.State == progress.Replicate:
+		f.ticks = ticks
+	case !f.flying:
+		f.ticks--
+	}
+	f.index = at
+	f.lost = at+1 < first || p.State == progress.Snapshot && !f.flying
 }
 
 // forget lets the core drop entries that neither a restart nor a slow follower needs. What stays is copied, so it is done in steps that are
@@ -138,8 +143,10 @@ func (c *Consensus) forget() {
 	limit := c.flushed
 	if !c.flush.alone() {
 		limit = min(limit, c.applied-min(c.applied, c.opts.CatchupEntries))
-		for i := range c.holds {
-			limit = min(limit, c.holds[i].index)
+		for i := range c.followers {
+			if f := &c.followers[i]; !f.lost && (f.flying || f.ticks > 0) {
+				limit = min(limit, f.index)
+			}
 		}
 		limit = max(limit, min(c.flushed, c.weights.within(c.opts.CatchupBytes)))
 	}

@@ -161,3 +161,25 @@ func TestMemoryOfTheLogIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestEntriesAreKeptForTheSlow: a member that is heard of but acknowledges little keeps what it lacks in memory; one that falls silent does not.
+func TestEntriesAreKeptForTheSlow(t *testing.T) {
+	l := newLeading(t, replica.ConsensusOptions{MarkEvery: 1000, CatchupEntries: 8, HoldTicks: 12})
+	l.write(20, 1)
+	l.tick(1, 20)
+	slow := func() { l.hear(wire.Message{Type: wire.MsgHeartbeatResp, From: 2}) }
+	for length := uint64(30); length <= 120; length += 10 {
+		slow()
+		l.tick(3, 0)
+		l.write(length, 1)
+	}
+	l.wantFirst(1, 21)
+	l.tick(1, 60)
+	slow()
+	l.tick(1, 0)
+	l.write(125, 1)
+	l.wantFirst(40, 61)
+	l.tick(25, 0)
+	l.write(130, 1)
+	l.wantFirst(130-8-around, 130-8+1)
+}
