@@ -8,7 +8,7 @@ TOOL    := go tool -modfile=tools/go.mod
 # Test events in, one line per package and the output of failures out.
 SUMMARY := go -C $(CURDIR)/tools run ./testsum
 
-.PHONY: build run test lint format interop bench bench-smoke fuzz-smoke clean
+.PHONY: build run dev test lint format sim mutants cluster faults interop bench bench-smoke fuzz-smoke clean
 
 build: ## the multi-call binary, out/quoin
 	go build -o $(OUT)/quoin ./cmd/quoin
@@ -16,8 +16,16 @@ build: ## the multi-call binary, out/quoin
 run: build ## one member with its data under out/data
 	$(OUT)/quoin server --data-dir $(OUT)/data
 
+dev: build ## three members on this machine, data under out/dev
+	$(OUT)/quoin dev --data-dir $(OUT)/dev
+
+# Tests on processes of their own want the machine for themselves.
+PACKAGES = $$(go list ./... | grep -v /test/cluster)
+
 test: lint ## what CI asks of the root module
-	go test -race -timeout 10m -json ./... | $(SUMMARY)
+	go test -race -timeout 10m -json $(PACKAGES) | $(SUMMARY)
+	go test -tags faultpoints -json ./internal/faultpoint | $(SUMMARY)
+	go test -timeout 10m -json ./test/cluster | $(SUMMARY)
 
 lint: ## format, vet, static analysis
 	@unformatted=$$($(TOOL) gofumpt -l .); \
@@ -28,6 +36,17 @@ lint: ## format, vet, static analysis
 
 format: ## rewrite files in gofumpt's form
 	$(TOOL) gofumpt -w .
+
+SIMTIME = 10m
+
+sim: ## the simulator with fresh seeds for SIMTIME; failures are left under out/sim
+	go run ./sim -for $(SIMTIME) -out $(OUT)/sim
+
+mutants: ## deliberate bugs, and the seed that found each
+	go run ./sim/mutants
+
+cluster: ## real processes with faults; CLUSTER=-long for the long ones
+	go test -timeout 90m -v ./test/cluster $(CLUSTER)
 
 interop: ## real clients and a real etcd against our member
 	cd interop && go vet ./... && go test -timeout 15m -json ./... | $(SUMMARY)
