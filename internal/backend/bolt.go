@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
@@ -218,14 +219,19 @@ func createBuckets(db *bbolt.DB) error {
 }
 
 func (s *boltStore) commit(c *changes) (commitTimes, error) {
+	faultpoint.Hit(faultpoint.BeforeStartDBTxn)
 	tx, err := s.file.db.Begin(true)
 	if err != nil {
 		return commitTimes{}, err
 	}
+	faultpoint.Hit(faultpoint.AfterStartDBTxn)
 	if err := applyChanges(tx, c); err != nil {
 		return commitTimes{}, errors.Join(err, tx.Rollback())
 	}
-	if err := tx.Commit(); err != nil {
+	faultpoint.Hit(faultpoint.BeforeCommit)
+	err = tx.Commit()
+	faultpoint.Hit(faultpoint.AfterCommit)
+	if err != nil {
 		if errors.Is(err, berrors.ErrMaxSizeReached) {
 			return commitTimes{}, errFull
 		}
@@ -246,6 +252,8 @@ func applyChanges(tx *bbolt.Tx, c *changes) error {
 			return err
 		}
 	}
+	faultpoint.Hit(faultpoint.CommitBeforePreCommitHook)
+	defer faultpoint.Hit(faultpoint.CommitAfterPreCommitHook)
 	for i := range c.small {
 		if err := applyChange(tx, &c.small[i]); err != nil {
 			return err

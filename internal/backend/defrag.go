@@ -3,8 +3,10 @@ package backend
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
@@ -71,6 +73,10 @@ func (b *Backend) startRewrite(progress func(copied, total int64), mapMin int64)
 	if err := b.failure(); err != nil {
 		return nil, err
 	}
+	faultpoint.Hit(faultpoint.DefragBeforeCopy)
+	if text, ok := faultpoint.Value(faultpoint.DefragOpenFileError); ok {
+		return nil, errors.New(text)
+	}
 	target, err := b.store.startCopy(mapMin)
 	if err != nil {
 		return nil, err
@@ -88,7 +94,11 @@ func (b *Backend) stopCopying() {
 }
 
 func (r *rewrite) run(ctx context.Context) error {
-	if err := r.copyMost(ctx); err != nil {
+	err := r.copyMost(ctx)
+	if text, ok := faultpoint.Value(faultpoint.DefragDBFail); ok {
+		err = errors.New(text)
+	}
+	if err != nil {
 		r.target.discard()
 		return err
 	}
@@ -118,6 +128,7 @@ func (r *rewrite) finish(ctx context.Context) error {
 		return err
 	}
 	r.b.cfg.step("sealed")
+	faultpoint.Hit(faultpoint.DefragBeforeRename)
 	s, err := r.target.publish()
 	if s == nil {
 		r.target.discard()

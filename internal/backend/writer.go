@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
@@ -122,9 +123,11 @@ func (b *Backend) Commit(a schema.Applied) {
 	w := &b.writer
 	w.batch.applied = a
 	w.batch.bytes += batchOverheadBytes
+	faultpoint.Hit(faultpoint.BeforeWritebackBuf)
 	if b.publish() {
 		notify(b.flushWanted)
 	}
+	faultpoint.Hit(faultpoint.AfterWritebackBuf)
 	w.batch = batch{}
 	if w.pinned != nil {
 		w.pinned.Release()

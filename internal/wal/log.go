@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
@@ -231,7 +232,9 @@ func (l *Log) Release(index uint64) error {
 	gone := l.mu.held[:released]
 	l.mu.held = l.mu.held[released:]
 	l.mu.Unlock()
-	return closeSegments(gone)
+	err := closeSegments(gone)
+	faultpoint.Hit(faultpoint.RaftAfterWALRelease)
+	return err
 }
 
 // Purge deletes the oldest segments until at most keep are left or one is in use, by this log or by anyone else.

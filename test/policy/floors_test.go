@@ -82,14 +82,14 @@ func house() []room {
 		{path: "raft/quorum", floor: kernel},
 		{path: "raft/wire", floor: kernel, outside: []string{modProtobuf}},
 
-		{path: "internal/backend", floor: disk, imports: []string{"internal/schema"}, outside: []string{modBbolt}},
+		{path: "internal/backend", floor: disk, imports: []string{"internal/schema"}, sideways: []string{"internal/faultpoint"}, outside: []string{modBbolt}},
 		{path: "internal/datadir", floor: disk, sideways: []string{"internal/vfs", "internal/wal"}},
 		{path: "internal/faultpoint", floor: disk},
 		{path: "internal/vfs", floor: disk, outside: []string{modSys}},
 		{
 			path: "internal/wal", floor: disk,
 			imports:  []string{"raft/wire"},
-			sideways: []string{"internal/vfs"},
+			sideways: []string{"internal/faultpoint", "internal/vfs"},
 			outside:  []string{modProtobuf},
 		},
 
@@ -107,7 +107,7 @@ func house() []room {
 		},
 		{
 			path: "internal/replica", floor: replica,
-			imports: []string{"internal/backend", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/wire"},
+			imports: []string{"internal/backend", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/progress", "raft/wire"},
 		},
 
 		{
@@ -168,7 +168,7 @@ func house() []room {
 		},
 		{
 			path: "sim/cluster", floor: beside,
-			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "internal/watch", "raft", "raft/wire"},
 			sideways: []string{"internal/model", "sim/client", "sim/engine", "sim/plan"},
 		},
 		{path: "sim/engine", floor: beside},
