@@ -18,7 +18,7 @@ import (
 
 // forgetful makes members keep few entries, so that one that was away needs a snapshot.
 func forgetful(o *servicetest.Options) {
-	o.Consensus = replica.ConsensusOptions{MarkEvery: 20, CatchupEntries: 10}
+	o.Consensus = replica.ConsensusOptions{MarkEvery: 20, CatchupEntries: 10, HoldTicks: 1}
 }
 
 // installs counts the snapshots that a member installs.
@@ -51,6 +51,9 @@ func TestWatchAcrossASnapshot(t *testing.T) {
 			c.Isolate(away.ID)
 			last := int64(0)
 			for i := range 200 {
+				if i == 100 {
+					after(5 * time.Second) // then nobody keeps anything for a member that is away
+				}
 				last = put(t, leader, "k", fmt.Sprint(i+1)).Header.Revision
 			}
 			if compact {
@@ -101,6 +104,9 @@ func TestSnapshotBringsEverything(t *testing.T) {
 		_, err = leader.MemberUpdate(t.Context(), leader.ID, []string{"http://moved:1"})
 		check(t, err)
 		for i := range 100 {
+			if i == 50 {
+				after(5 * time.Second)
+			}
 			must(t, leader.DeleteRange, &pb.DeleteRangeRequest{Key: fmt.Append(nil, i)}, new(pb.DeleteRangeResponse))
 		}
 		after(5 * time.Second)

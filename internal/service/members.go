@@ -42,6 +42,11 @@ func (s *Service) MemberRemove(ctx context.Context, id uint64) ([]schema.Member,
 	if err := s.decide(func(c *membership.Cluster) error { return s.checkRemove(c, id) }); err != nil {
 		return nil, err
 	}
+	if id == s.cfg.MemberID { // a leader that goes without a word leaves the others without one until they miss it
+		if err := s.HandOver(ctx); err != nil {
+			s.cfg.Logger.Warn("leadership not handed over before the removal", "error", err)
+		}
+	}
 	return s.changeMembers(ctx, change{
 		propose: func(request uint64) wire.ConfChange { return membership.RemoveChange(request, id) },
 		done:    membership.ErrIDRemoved,

@@ -27,7 +27,8 @@ type Member interface {
 var _ Member = (*node.Node)(nil)
 
 // Clock is the time that a service lives in and what it runs beside its calls. A service blocks in nothing but Wait, the methods of its
-// Member and those of its Peers, and it starts nothing but with Go; so a simulation can run whole services on one thread.
+// Member and those of its Peers, and it starts nothing but with Go; so a simulation can run whole services on one thread. (The exception is
+// a watch stream with hundreds of answers that nobody has taken: it takes no more requests until somebody does.)
 type Clock interface {
 	// Now is the time. Differences of it are those of a monotonic clock.
 	Now() time.Time

@@ -132,13 +132,15 @@ func (c *Cluster) follows(leader *Member) bool {
 	return reached > voters/2
 }
 
-// Follower is a member that runs, is connected to the leader and does not lead.
+// Follower is a member that runs, is connected to the leader and does not lead: the one with the smallest id.
 func (c *Cluster) Follower() *Member {
 	c.t.Helper()
 	leader := c.Leader()
-	for _, m := range c.net.running() {
-		if m != leader && c.net.connected(leader.ID, m.ID) {
-			return m
+	members, err := leader.Members(c.t.Context(), false)
+	check(c.t, err)
+	for _, m := range members {
+		if one := c.net.member(m.ID); one != nil && one != leader && c.net.connected(leader.ID, m.ID) {
+			return one
 		}
 	}
 	c.t.Fatal("no follower")
