@@ -93,6 +93,7 @@ func house() []room {
 			outside:  []string{modProtobuf},
 		},
 
+		{path: "internal/certs", floor: fanOut},
 		{path: "internal/transport", floor: fanOut, imports: []string{"raft/wire"}},
 		{
 			path: "internal/watch", floor: fanOut,
@@ -172,8 +173,10 @@ func house() []room {
 			sideways: []string{"internal/model", "sim/client", "sim/engine", "sim/plan"},
 		},
 		{path: "sim/engine", floor: beside},
+		{path: "sim/mutants", floor: beside},
 		{path: "sim/plan", floor: beside, sideways: []string{"sim/engine"}},
 		{path: "test/behaviour", floor: beside},
+		{path: "test/cluster", floor: beside},
 		{path: "test/policy", floor: beside},
 	}
 }
