@@ -20,14 +20,13 @@ type fullDisk struct {
 	filler string
 }
 
-// mountSmall puts the member's directory on a small file system of its own,
-// where that is allowed. It is called before the first start.
+// mountSmall puts the member's directory on a small file system of its own. It
+// is called before the first start.
 func (m *member) mountSmall(t *testing.T) {
 	t.Helper()
 	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+smallDisk, "tmpfs", m.dir).CombinedOutput()
 	if err != nil {
-		t.Logf("%s: %s: its disk runs full by a limit of file sizes instead", m.name, out)
-		return
+		t.Fatalf("%s: %v: %s", m.name, err, out)
 	}
 	m.small = true
 }

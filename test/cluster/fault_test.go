@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -22,24 +23,75 @@ type fault struct {
 	small bool
 	// strike lets the fault befall the victim and returns what ends it.
 	strike func(t *testing.T, c *cluster, w *workload, victim *member) (heal func())
+	// proof waits for the effect without which the test would show nothing.
+	proof func(t *testing.T, c *cluster, w *workload, victim *member)
 }
 
 // faults is the table of what befalls a cluster.
 func faults() []fault {
 	return []fault{
-		{name: "leader killed", leader: true, strike: killed},
-		{name: "follower killed", strike: killed},
-		{name: "leader paused", leader: true, strike: paused},
-		{name: "leader cut off", leader: true, strike: cutOff(true, true)},
-		{name: "leader cannot send", leader: true, strike: cutOff(true, false)},
-		{name: "leader cannot receive", leader: true, strike: cutOff(false, true)},
-		{name: "follower cut off", strike: cutOff(true, true)},
-		{name: "follower wiped and added again", strike: wiped},
-		{name: "leader's disk full", leader: true, small: true, strike: diskFull},
-		{name: "follower's disk full", small: true, strike: diskFull},
-		{name: "leader's links slow", leader: true, slow: true, strike: slowLinks},
+		{name: "leader killed", leader: true, strike: killed, proof: anotherLeads},
+		{name: "follower killed", strike: killed, proof: goesOn},
+		{name: "leader paused", leader: true, strike: paused, proof: anotherLeads},
+		{name: "leader cut off", leader: true, strike: cutOff(true, true), proof: anotherLeads},
+		{name: "leader cannot send", leader: true, strike: cutOff(true, false), proof: anotherLeads},
+		{name: "leader cannot receive", leader: true, strike: cutOff(false, true), proof: anotherLeads},
+		{name: "follower cut off", strike: cutOff(true, true), proof: isAlone},
+		{name: "follower wiped and added again", strike: wiped, proof: goesOn},
+		{name: "leader's disk full", leader: true, small: true, strike: diskFull, proof: hasEnded},
+		{name: "follower's disk full", small: true, strike: diskFull, proof: hasEnded},
+		{name: "leader's links slow", leader: true, slow: true, strike: slowLinks, proof: isSlow},
 	}
 }
+
+// anotherLeads waits for a leader among the others.
+func anotherLeads(t *testing.T, c *cluster, _ *workload, victim *member) {
+	eventually(t, "another leader", func(ctx context.Context) error {
+		for _, m := range c.others(victim) {
+			status, err := m.status(ctx)
+			if err != nil || status.Leader == 0 || status.Leader == victim.id {
+				return fmt.Errorf("%s follows %x (%v)", m.name, status.GetLeader(), err)
+			}
+		}
+		return nil
+	})
+}
+
+// goesOn lets the others work for a while.
+func goesOn(t *testing.T, _ *cluster, _ *workload, _ *member) { pause(t.Context(), 2*flags.election) }
+
+// isAlone waits until the victim cannot answer what needs the cluster.
+func isAlone(t *testing.T, _ *cluster, _ *workload, victim *member) {
+	eventually(t, victim.name+" being alone", func(ctx context.Context) error {
+		if victim.serves(ctx) == nil {
+			return errors.New("it still serves")
+		}
+		return nil
+	})
+}
+
+// hasEnded waits until the victim's process has ended by itself.
+func hasEnded(t *testing.T, _ *cluster, _ *workload, victim *member) {
+	select {
+	case <-victim.done:
+	case <-time.After(patience):
+		t.Errorf("%s goes on without disk", victim.name)
+	}
+}
+
+// isSlow waits until writes take as long as the links want.
+func isSlow(t *testing.T, _ *cluster, w *workload, _ *member) {
+	from := w.recorder.now()
+	pause(t.Context(), 2*flags.election)
+	median, n := w.recorder.latency(from, w.recorder.now(), 0.5)
+	t.Logf("median of %d writes: %v", n, median.Round(time.Millisecond))
+	if n == 0 || median < 2*linkDelay {
+		t.Errorf("the median of %d writes is %v with links of %v each way", n, median, linkDelay)
+	}
+}
+
+// linkDelay is how long slow links take, one way.
+const linkDelay = 20 * time.Millisecond
 
 func killed(t *testing.T, _ *cluster, _ *workload, victim *member) func() {
 	victim.kill(t)
@@ -68,10 +120,9 @@ func cutOff(sends, receives bool) func(*testing.T, *cluster, *workload, *member)
 
 // slowLinks delays everything between the victim and the others, both ways.
 func slowLinks(t *testing.T, c *cluster, _ *workload, victim *member) func() {
-	const delay = 20 * time.Millisecond
 	for _, m := range c.others(victim) {
-		c.network.slow(t, victim.index, m.index, delay)
-		c.network.slow(t, m.index, victim.index, delay)
+		c.network.slow(t, victim.index, m.index, linkDelay)
+		c.network.slow(t, m.index, victim.index, linkDelay)
 	}
 	return func() { c.network.heal(t) }
 }
@@ -89,7 +140,7 @@ func wiped(t *testing.T, c *cluster, w *workload, victim *member) func() {
 }
 
 // diskFull leaves no room on the victim's disk. Members take room in advance, so
-// large values are written until the victim has run out, if it does in time.
+// large values are written until the victim has run out.
 func diskFull(t *testing.T, c *cluster, w *workload, victim *member) func() {
 	disk := victim.fill(t)
 	ctx, cancel := context.WithCancel(w.ctx)
@@ -104,12 +155,6 @@ func diskFull(t *testing.T, c *cluster, w *workload, victim *member) func() {
 		})
 	}
 	return func() {
-		select {
-		case <-victim.done:
-			t.Logf("%s ended when its disk was full", victim.name)
-		case <-time.After(4 * flags.election):
-			t.Logf("%s did not need more disk in this time", victim.name)
-		}
 		cancel()
 		bulk.Wait()
 		disk.free(t)
@@ -191,7 +236,8 @@ func (f fault) run(t *testing.T, c *cluster) {
 	began := w.recorder.now()
 	heal := f.strike(t, c, w, victim)
 	w.resumed(t, "the strike", w.recorder.now())
-	pause(t.Context(), 3*flags.election)
+	f.proof(t, c, w, victim)
+	pause(t.Context(), flags.election)
 	heal()
 	healed := w.recorder.now()
 	w.resumed(t, "the healing", healed)

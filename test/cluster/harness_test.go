@@ -24,7 +24,7 @@ type cluster struct {
 }
 
 // newCluster starts n members and waits until each serves. Small gives each a
-// small disk of its own.
+// small disk of its own, where namespaces are allowed, too.
 func newCluster(t *testing.T, kind string, n int, small bool) *cluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "quoin-cluster-data-")
@@ -36,7 +36,8 @@ func newCluster(t *testing.T, kind string, n int, small bool) *cluster {
 	c.network = newNetwork(t, kind)
 	t.Cleanup(func() { c.close(t) })
 	for range n {
-		if m := c.newMember(t); small {
+		m := c.newMember(t)
+		if _, alone := c.network.(*namespaces); small && alone {
 			m.mountSmall(t)
 		}
 	}
@@ -180,13 +181,6 @@ func (c *cluster) leader(t *testing.T) *member {
 		return nil
 	})
 	return leader
-}
-
-// follower returns a member that is not the leader.
-func (c *cluster) follower(t *testing.T) *member {
-	t.Helper()
-	leader := c.leader(t)
-	return c.others(leader)[0]
 }
 
 func (c *cluster) others(but *member) []*member {

@@ -87,6 +87,8 @@ func (m *member) start(t *testing.T, cluster, state string) {
 		"--initial-cluster="+cluster, "--initial-cluster-state="+state, "--initial-cluster-token="+m.cluster.token,
 		"--election-timeout="+ms(flags.election), "--heartbeat-interval="+ms(flags.election/10),
 		"--quota-backend-bytes="+strconv.Itoa(8<<30), "--log-level=info",
+		// Strictly, a member that came moments ago forbids the next change for five seconds.
+		"--strict-reconfig-check="+strconv.FormatBool(flags.long),
 	)
 	m.process.Stdout, m.process.Stderr = m.log, m.log
 	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

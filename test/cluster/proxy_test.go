@@ -114,17 +114,23 @@ func (l *loopback) close() {
 	}
 }
 
-// rule returns what holds from one member to another now, and what tells of a change.
-func (l *loopback) rule(from, to int) (rule, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.rules[[2]int{from, to}], l.mu.changed
+// A direction is one way of a connection that another member has opened. The
+// opener's id is known before it is known whose it is.
+type direction struct {
+	member int    // before whose port the connection is
+	opener string // the id of the other
+	back   bool   // from the member to the opener
 }
 
-func (l *loopback) sender(id string) int {
+// rule returns what holds for a direction now, and what tells of a change.
+func (l *loopback) rule(d direction) (rule, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mu.ids[id]
+	from, to := l.mu.ids[d.opener], d.member
+	if d.back {
+		from, to = to, from
+	}
+	return l.mu.rules[[2]int{from, to}], l.mu.changed
 }
 
 // A proxy stands before one member's peer port.
@@ -182,7 +188,7 @@ func (p *proxy) serve() {
 // carry forwards one connection both ways.
 func (p *proxy) carry(in net.Conn) {
 	defer p.forget(in)
-	first, from := p.greeting(in)
+	first, opener := p.greeting(in)
 	if len(first) == 0 {
 		return
 	}
@@ -195,17 +201,17 @@ func (p *proxy) carry(in net.Conn) {
 	defer p.forget(out)
 	var back sync.WaitGroup
 	back.Go(func() {
-		p.forward(in, out, nil, p.member, from)
+		p.forward(in, out, nil, direction{member: p.member, opener: opener, back: true})
 		_ = in.Close()
 	})
-	p.forward(out, in, first, from, p.member)
+	p.forward(out, in, first, direction{member: p.member, opener: opener})
 	_ = out.Close()
 	back.Wait()
 }
 
-// greeting reads the head of the first request and finds the sender in it; 0 if
-// it does not say.
-func (p *proxy) greeting(in net.Conn) ([]byte, int) {
+// greeting reads the head of the first request and finds the sender's id in it,
+// if it says.
+func (p *proxy) greeting(in net.Conn) ([]byte, string) {
 	head := make([]byte, 0, 4096)
 	for len(head) < cap(head) && !bytes.Contains(head, []byte("\r\n\r\n")) {
 		n, err := in.Read(head[len(head):cap(head)])
@@ -217,10 +223,10 @@ func (p *proxy) greeting(in net.Conn) ([]byte, int) {
 	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
 		name, value, ok := bytes.Cut(line, []byte(": "))
 		if ok && bytes.EqualFold(name, []byte("X-Server-From")) {
-			return head, p.network.sender(string(value))
+			return head, string(value)
 		}
 	}
-	return head, 0
+	return head, ""
 }
 
 // A parcel is bytes that are due at a time.
@@ -231,17 +237,17 @@ type parcel struct {
 
 // forward moves bytes one way. Reading runs ahead of writing by a bounded number of parcels, so
 // that a delay does not bound what passes.
-func (p *proxy) forward(to, from net.Conn, first []byte, sender, receiver int) {
+func (p *proxy) forward(to, from net.Conn, first []byte, d direction) {
 	parcels := make(chan parcel, 256)
 	var writing sync.WaitGroup
-	writing.Go(func() { p.deliver(to, parcels, sender, receiver) })
+	writing.Go(func() { p.deliver(to, parcels, d) })
 	if len(first) > 0 {
-		p.post(parcels, first, sender, receiver)
+		p.post(parcels, first, d)
 	}
 	for {
 		buffer := make([]byte, 32<<10)
 		n, err := from.Read(buffer)
-		if n > 0 && !p.post(parcels, buffer[:n], sender, receiver) || err != nil {
+		if n > 0 && !p.post(parcels, buffer[:n], d) || err != nil {
 			break
 		}
 	}
@@ -249,8 +255,8 @@ func (p *proxy) forward(to, from net.Conn, first []byte, sender, receiver int) {
 	writing.Wait()
 }
 
-func (p *proxy) post(parcels chan<- parcel, b []byte, sender, receiver int) bool {
-	r, _ := p.network.rule(sender, receiver)
+func (p *proxy) post(parcels chan<- parcel, b []byte, d direction) bool {
+	r, _ := p.network.rule(d)
 	select {
 	case parcels <- parcel{due: time.Now().Add(r.delay), bytes: b}:
 		return true
@@ -260,9 +266,9 @@ func (p *proxy) post(parcels chan<- parcel, b []byte, sender, receiver int) bool
 }
 
 // deliver writes parcels when they are due and nothing is cut.
-func (p *proxy) deliver(to net.Conn, parcels <-chan parcel, sender, receiver int) {
+func (p *proxy) deliver(to net.Conn, parcels <-chan parcel, d direction) {
 	for next := range parcels {
-		if !p.await(next.due, sender, receiver) {
+		if !p.await(next.due, d) {
 			continue // the connection is over: let the reader finish
 		}
 		if _, err := to.Write(next.bytes); err != nil {
@@ -272,9 +278,9 @@ func (p *proxy) deliver(to net.Conn, parcels <-chan parcel, sender, receiver int
 }
 
 // await waits until a parcel may pass.
-func (p *proxy) await(due time.Time, sender, receiver int) bool {
+func (p *proxy) await(due time.Time, d direction) bool {
 	for {
-		r, changed := p.network.rule(sender, receiver)
+		r, changed := p.network.rule(d)
 		var timer <-chan time.Time
 		if !r.cut {
 			wait := time.Until(due)

@@ -26,8 +26,6 @@ type workload struct {
 	seed     uint64
 	ctx      context.Context // ends everything at once
 	cancel   context.CancelFunc
-	work     context.Context // ends new operations
-	stop     context.CancelFunc
 	parties  []*party
 	// pace is the mean pause of a client between two operations.
 	pace time.Duration
