@@ -7,6 +7,14 @@ import (
 	"github.com/quoin-kv/quoin/internal/request"
 )
 
+// EncodeGrant returns the wire form of a LeaseGrantRequest.
+func EncodeGrant(lease, ttl int64) []byte {
+	return (&request.LeaseGrant{ID: lease, TTL: ttl}).Append(nil)
+}
+
+// EncodeKeepAlive returns the wire form of a LeaseKeepAliveRequest.
+func EncodeKeepAlive(lease int64) []byte { return (&request.LeaseKeepAlive{ID: lease}).Append(nil) }
+
 // Encode returns the wire form of an operation: that of a PutRequest for a put, and so on.
 func Encode(r *model.Request) []byte {
 	switch r.Kind {

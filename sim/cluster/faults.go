@@ -113,6 +113,7 @@ func (h *host) setRate(permille int64) bool {
 }
 
 func (h *host) jump(ns int64) bool {
+	h.w.jumps = append(h.w.jumps, h.w.engine.Now())
 	if h.member == nil {
 		h.clock.local += ns
 	} else {

@@ -11,6 +11,7 @@ const (
 	quietAfter  = 6e9   // clients go on so long
 	lookEvery   = 250e6 // between two looks at whether all is well
 	healTimeout = 180e9
+	watchTime   = 3e9 // that watchers have to see everything
 )
 
 // heal ends all trouble and demands that the cluster comes to rest: it has a leader, all clients get their answers, and all members are
@@ -51,11 +52,27 @@ func (h *host) heal() {
 func (w *world) lookAgain() {
 	w.engine.After(lookEvery, func() {
 		if w.closing && w.atRest() {
-			w.done = true
+			w.engine.After(watchTime, w.finish)
 			return
 		}
 		w.lookAgain()
 	})
+}
+
+// finish closes the books: by now every watcher has seen everything.
+func (w *world) finish() {
+	if !w.atRest() { // it was not the end
+		w.lookAgain()
+		return
+	}
+	w.done = true
+	rev := w.best().view.Rev()
+	for _, c := range w.clients {
+		if v, ok := c.(*watcher); ok && v.log != nil {
+			v.log.Until = rev
+			v.finish()
+		}
+	}
 }
 
 // atRest reports whether nothing is left to do.

@@ -137,7 +137,7 @@ func (h *host) takeRoom(op vfs.Op) error {
 		h.room -= op.Bytes
 		return nil
 	}
-	part := max(h.room-(op.Offset+h.room)%vfs.SectorBytes, 0)
+	part := h.room
 	h.room = 0
 	return &vfs.PartialWrite{Bytes: part, Err: syscall.ENOSPC}
 }

@@ -158,7 +158,7 @@ func (m *member) assemble(rec *wal.Recovered, at schema.Applied) error {
 // restore builds the machine on the database file.
 func (m *member) restore() (*machine.Machine, error) {
 	return machine.Restore(machine.Config{
-		ClusterID: clusterID, MemberID: m.host.id, MinLeaseTTL: m.minLeaseTTL(), MaxLearners: maxLearners,
+		ClusterID: clusterID, MemberID: m.host.id, MinLeaseTTL: m.w.minLeaseTTL(), MaxLearners: maxLearners,
 	}, m.backend, m.backend, func() mvcc.Reader { return m.backend.Reader() })
 }
 
@@ -196,8 +196,14 @@ func (m *member) electionTimeout() time.Duration {
 	return time.Duration(m.w.plan.Tuning.ElectionTicks) * time.Duration(m.w.plan.Tuning.Tick)
 }
 
-func (m *member) minLeaseTTL() int64 {
-	return lease.MinTTL(m.w.plan.Tuning.ElectionTicks, time.Duration(m.w.plan.Tuning.Tick))
+// minLeaseTTL is the shortest time that a lease gets, in seconds.
+func (w *world) minLeaseTTL() int64 {
+	return lease.MinTTL(w.plan.Tuning.ElectionTicks, time.Duration(w.plan.Tuning.Tick))
+}
+
+// keepAlive renews a lease for a client.
+func (m *member) keepAlive(raw []byte) ([]byte, error) {
+	return m.service.LeaseKeepAlive(context.Background(), raw)
 }
 
 func (m *member) serviceConfig() service.Config {
@@ -205,7 +211,7 @@ func (m *member) serviceConfig() service.Config {
 		Logger: slog.New(slog.DiscardHandler), ClusterID: clusterID, MemberID: m.host.id,
 		Name: fmt.Sprintf("m%d", m.host.index+1), ClientURLs: []string{fmt.Sprintf("http://m%d:2379", m.host.index+1)},
 		Version: "3.7.3", ClusterVersion: "3.7.0",
-		MaxRequestBytes: 1 << 20, MaxTxnOps: 128, ElectionTimeout: m.electionTimeout(), MinLeaseTTL: m.minLeaseTTL(),
+		MaxRequestBytes: 1 << 20, MaxTxnOps: 128, ElectionTimeout: m.electionTimeout(), MinLeaseTTL: m.w.minLeaseTTL(),
 		ProgressInterval: 10 * time.Second, StrictReconfig: true,
 		Clock: m.proc, Random: m.host.rng.Int64N, Peers: peers{m},
 		SelfRemoved: m.removed,
@@ -216,8 +222,11 @@ func (m *member) serviceConfig() service.Config {
 func (m *member) removed() {
 	m.w.engine.Note("removed", m.host.index)
 	m.host.retired = true
-	m.stop()
+	m.w.engine.After(lingerTime, m.stop)
 }
+
+// lingerTime is how long a removed member still answers others, in virtual nanoseconds.
+const lingerTime = 1e9
 
 // fail ends a member whose disk has failed, and starts it again after a while, as a supervisor does.
 func (m *member) fail(what string, err error) {

@@ -48,6 +48,7 @@ type world struct {
 	recorder recorder
 	clients  []actor
 	faults   map[string]int
+	jumps    []int64 // when a clock jumped
 	failure  *Failure
 	healed   bool
 	done     bool
@@ -148,7 +149,9 @@ func (w *world) leader() *member {
 
 // judgeHistory hands what clients saw to the model.
 func (w *world) judgeHistory() {
-	w.recorder.history.Watches = append(w.recorder.history.Watches, w.judge.audit)
+	h := &w.recorder.history
+	h.Watches = append(h.Watches, w.judge.audit)
+	h.Limits.ClockDrift = 1 - 1000.0/plan.FastestClock
 	if err := w.recorder.history.Check(historyTimeout); err != nil {
 		check := "history"
 		var v *model.Violation

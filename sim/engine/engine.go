@@ -17,6 +17,7 @@ type Engine struct {
 	next  uint64
 	queue queue
 	steps uint64
+	same  int // events at the present time
 	hash  uint64
 	trace io.Writer
 }
@@ -43,7 +44,7 @@ func (e *Engine) After(delay int64, fn func()) { e.At(e.now+max(delay, 0), fn) }
 func (e *Engine) Run(until int64, done func() bool) {
 	for len(e.queue) > 0 && e.queue[0].at <= until {
 		ev := e.queue.pop()
-		e.now = ev.at
+		e.advance(ev.at)
 		e.steps++
 		ev.fn()
 		if done != nil && done() {
@@ -58,6 +59,19 @@ const (
 	fnvOffset = 14695981039346656037
 	fnvPrime  = 1099511628211
 )
+
+// stepsMax bounds what happens at one time: more is a loop that never ends.
+const stepsMax = 1_000_000
+
+// advance moves the time on.
+func (e *Engine) advance(to int64) {
+	if to > e.now {
+		e.now, e.same = to, 0
+	}
+	if e.same++; e.same > stepsMax {
+		panic("engine: events go on for ever without time passing")
+	}
+}
 
 // Note records that something happened to somebody: it goes into the hash of the run and into the trace.
 func (e *Engine) Note(what string, who int, numbers ...uint64) {

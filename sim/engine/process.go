@@ -106,7 +106,13 @@ func (p *Process) AfterVirtual(ns int64, fn func()) {
 	p.engine.After(ns, func() { p.Exec(fn) })
 }
 
-func (p *Process) virtual(d time.Duration) int64 { return int64(d) * 1000 / p.clock.permille }
+// virtual is the time after which the clock has moved by d at least.
+func (p *Process) virtual(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64(d)*1000/p.clock.permille + 1
+}
 
 // Pause makes the process stand still.
 func (p *Process) Pause() { p.paused = true }
@@ -160,11 +166,15 @@ func endOfRoutine() {
 	}
 }
 
+// resumesMax bounds how often coroutines are resumed without time passing: more is a loop that never ends.
+const resumesMax = 100_000
+
 // settle resumes coroutines until none can go on.
 func (p *Process) settle() {
 	if p.current != nil {
 		return
 	}
+	resumes := 0
 	for again := true; again; {
 		again = false
 		for i := 0; i < len(p.waiters); {
@@ -175,6 +185,9 @@ func (p *Process) settle() {
 			}
 			p.waiters = slices.Delete(p.waiters, i, i+1)
 			p.run(w.routine)
+			if resumes++; resumes > resumesMax {
+				panic("engine: coroutines go on for ever without time passing")
+			}
 			again = true
 			if p.dead {
 				return

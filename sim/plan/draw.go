@@ -95,7 +95,6 @@ func kinds() []kind {
 		{AddMember, 3, 600, 0},
 		{Promote, 4, 600, 0},
 		{Remove, 2, 600, 0},
-		{Compaction, 10, 400, 0},
 	}
 }
 
@@ -140,22 +139,30 @@ func (d drawer) detail(f *Fault) {
 			f.Mode = Tear
 		}
 	case ClockRate:
-		f.Amount = 800 + d.Int64N(451)
+		f.Amount = SlowestClock + d.Int64N(FastestClock-SlowestClock+1)
 	case ClockJump:
 		f.Amount = d.spread(10*millisecond, 10*second)
 	case AddMember:
 		if d.IntN(3) > 0 {
 			f.Mode = Learner
 		}
-	case Compaction:
-		f.Amount = d.Int64N(1001)
 	}
 }
 
 func (d drawer) clients() (all []Client) {
 	keys := int(d.spread(1, 40))
+	compacts := d.IntN(2) == 0
 	for range 4 + d.IntN(5) {
-		all = append(all, Client{Kind: KV, Think: d.spread(200*millisecond, 900*millisecond), Keys: keys, Stick: d.IntN(1001)})
+		all = append(all, Client{Kind: KV, Think: d.spread(200*millisecond, 900*millisecond), Keys: keys, Stick: d.IntN(1001), Compacts: compacts})
+	}
+	for range d.IntN(4) {
+		all = append(all, Client{Kind: Watcher, Think: d.spread(second, 60*second), Keys: keys, Stick: d.IntN(1001)})
+	}
+	for range d.IntN(4) {
+		all = append(all, Client{Kind: Leaser, Think: d.spread(200*millisecond, 2*second), Keys: keys, Stick: d.IntN(1001)})
+	}
+	for i := range all {
+		all[i].ID = i
 	}
 	return all
 }

@@ -54,10 +54,12 @@ type Disk struct {
 
 // Client is one client that does one thing after the other.
 type Client struct {
-	Kind  Kind  `json:"kind"`
-	Think int64 `json:"think"` // mean time between two requests
-	Keys  int   `json:"keys"`  // that it works on, from the first
-	Stick int   `json:"stick"` // probability of staying with a member
+	ID       int   `json:"id"`
+	Kind     Kind  `json:"kind"`
+	Think    int64 `json:"think"`              // mean time between two requests
+	Keys     int   `json:"keys"`               // that it works on, from the first
+	Stick    int   `json:"stick"`              // probability of staying with a member
+	Compacts bool  `json:"compacts,omitempty"` // it compacts the history now and then
 }
 
 // Kind is what a client does.
@@ -75,29 +77,34 @@ type FaultKind string
 
 // The kinds of faults, and of what operators do.
 const (
-	Crash      FaultKind = "crash"      // a member loses power, and is back after For
-	Pause      FaultKind = "pause"      // a member stands still for For
-	Isolate    FaultKind = "isolate"    // a member is cut off for For; Mode says which way
-	CutLink    FaultKind = "cut-link"   // nothing gets from Target to Peer for For
-	Split      FaultKind = "split"      // the members whose bits are in Amount are cut off from the rest for For
-	SlowLink   FaultKind = "slow-link"  // what Target sends takes Amount longer for For
-	StallDisk  FaultKind = "stall-disk" // writes of a member take For
-	FailSync   FaultKind = "fail-sync"  // the next sync fails; the member stops and is back after For
-	FailFile   FaultKind = "fail-file"  // the next write of the database file fails; likewise
-	FillDisk   FaultKind = "fill-disk"  // after Amount bytes the disk is full; there is room again after For
-	FlipBits   FaultKind = "flip-bits"  // a member crashes, and Amount bits of its log are turned over
-	Wipe       FaultKind = "wipe"       // a member loses its disks for good
-	ClockRate  FaultKind = "clock-rate" // a member's clock runs at Amount thousandths
-	ClockJump  FaultKind = "clock-jump" // a member's clock jumps forward by Amount
-	Transfer   FaultKind = "transfer"   // the leader is asked to hand over to Peer
-	AddMember  FaultKind = "add-member" // one more member, first as a learner if Mode says so
-	Promote    FaultKind = "promote"    // a learner becomes a voter
-	Remove     FaultKind = "remove"     // a member is removed
-	Compaction FaultKind = "compaction" // the history is compacted up to Amount thousandths of it
+	Crash     FaultKind = "crash"      // a member loses power, and is back after For
+	Pause     FaultKind = "pause"      // a member stands still for For
+	Isolate   FaultKind = "isolate"    // a member is cut off for For; Mode says which way
+	CutLink   FaultKind = "cut-link"   // nothing gets from Target to Peer for For
+	Split     FaultKind = "split"      // the members whose bits are in Amount are cut off from the rest for For
+	SlowLink  FaultKind = "slow-link"  // what Target sends takes Amount longer for For
+	StallDisk FaultKind = "stall-disk" // writes of a member take For
+	FailSync  FaultKind = "fail-sync"  // the next sync fails; the member stops and is back after For
+	FailFile  FaultKind = "fail-file"  // the next write of the database file fails; likewise
+	FillDisk  FaultKind = "fill-disk"  // after Amount bytes the disk is full; there is room again after For
+	FlipBits  FaultKind = "flip-bits"  // a member crashes, and Amount bits of its log are turned over
+	Wipe      FaultKind = "wipe"       // a member loses its disks for good
+	ClockRate FaultKind = "clock-rate" // a member's clock runs at Amount thousandths
+	ClockJump FaultKind = "clock-jump" // a member's clock jumps forward by Amount
+	Transfer  FaultKind = "transfer"   // the leader is asked to hand over to Peer
+	AddMember FaultKind = "add-member" // one more member, first as a learner if Mode says so
+	Promote   FaultKind = "promote"    // a learner becomes a voter
+	Remove    FaultKind = "remove"     // a member is removed
 )
 
 // Leader as a Target is whoever leads at the time.
 const Leader = -1
+
+// FastestClock and SlowestClock bound the rates of clocks, in thousandths.
+const (
+	FastestClock = 1250
+	SlowestClock = 800
+)
 
 // Modes of a fault.
 const (
