@@ -5,7 +5,6 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
-	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 // runApplier applies what is committed, in batches, and moves compactions on in between.
@@ -15,13 +14,13 @@ func (n *Node) runApplier() {
 	defer pause.Stop()
 	for {
 		select {
-		case <-n.works.wake:
-			works := n.works.take()
-			if err := n.do(works); err != nil {
+		case <-n.tasks.wake:
+			tasks := n.tasks.take()
+			if err := n.do(tasks); err != nil {
 				n.fail(err)
 				return
 			}
-			n.works.done(works)
+			n.tasks.done(tasks)
 		case <-pause.C:
 			more, err := n.compactStep()
 			if err != nil {
@@ -42,25 +41,25 @@ func (n *Node) runApplier() {
 // maxBatch bounds the entries of one batch, so that the first of many need not wait for the last.
 const maxBatch = 512
 
-// applyAll applies entries batch by batch.
-func (n *Node) applyAll(entries []wire.Entry) error {
-	for len(entries) > 0 {
-		now := entries[:min(len(entries), maxBatch)]
-		if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
-			return failed("waiting for the database file", err)
-		}
-		start := time.Now()
-		n.applyMu.Lock()
-		batch, err := n.cfg.Applier.Apply(now, n.waiters.has)
-		n.applyMu.Unlock()
-		if err != nil {
-			return failed("applying", err)
-		}
-		n.backlog.Add(-memoryOf(now))
-		n.releaseAcks()
-		n.finish(batch, time.Since(start))
-		entries = entries[len(now):]
+// applyRun applies the entries that have been gathered.
+func (n *Node) applyRun() error {
+	if len(n.run) == 0 {
+		return nil
 	}
+	if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
+		return failed("waiting for the database file", err)
+	}
+	start := time.Now()
+	n.applyMu.Lock()
+	batch, err := n.cfg.Applier.Apply(n.run, n.waiters.has)
+	n.applyMu.Unlock()
+	if err != nil {
+		return failed("applying", err)
+	}
+	n.backlog.Add(-memoryOf(n.run))
+	n.releaseAcks()
+	n.finish(batch, time.Since(start))
+	n.run = recycled(n.run, spareItems)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/quoin-kv/quoin/raft/wire"
@@ -49,4 +51,30 @@ func messageBytes(m *wire.Message) int64 {
 		size += int64(len(m.Snapshot.Data))
 	}
 	return size
+}
+
+// idSet gathers ids, each once however often it comes, so that it is no longer than there are members.
+type idSet struct {
+	mu  sync.Mutex
+	ids []uint64
+}
+
+// add returns false if the id is there already.
+func (s *idSet) add(id uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.ids, id) {
+		return false
+	}
+	s.ids = append(s.ids, id)
+	return true
+}
+
+// take returns what has been gathered.
+func (s *idSet) take() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := s.ids
+	s.ids = nil
+	return ids
 }

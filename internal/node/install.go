@@ -10,30 +10,30 @@ import (
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
-// work is what the applier gets: entries, or a snapshot that comes before all entries behind it.
-type work struct {
-	entries []wire.Entry
+// task is one thing for the applier to do: an entry, or a snapshot. It has the entry itself and not a part of a slice of the core's, which
+// would keep all of an outdated log alive as long as the applier is behind.
+type task struct {
+	entry   wire.Entry
 	install *wire.Snapshot
 }
 
-// do applies entries, in runs that are as long as they can be, and installs snapshots, in the order given.
-func (n *Node) do(works []work) error {
-	for i := range works {
-		n.run = append(n.run, works[i].entries...)
-		if works[i].install == nil {
+// do applies entries, in batches as large as they may be, and installs snapshots, in the order given.
+func (n *Node) do(tasks []task) error {
+	for i := range tasks {
+		if install := tasks[i].install; install != nil {
+			if err := errors.Join(n.applyRun(), n.install(install)); err != nil {
+				return err
+			}
 			continue
 		}
-		if err := errors.Join(n.applyRun(), n.install(works[i].install)); err != nil {
+		if n.run = append(n.run, tasks[i].entry); len(n.run) < maxBatch {
+			continue
+		}
+		if err := n.applyRun(); err != nil {
 			return err
 		}
 	}
 	return n.applyRun()
-}
-
-func (n *Node) applyRun() error {
-	err := n.applyAll(n.run)
-	n.run = recycled(n.run, spareItems)
-	return err
 }
 
 // install puts a received snapshot in the place of machine and database file, once the log has its mark: from then on a restart would do

@@ -21,8 +21,7 @@ type event struct {
 	conf      wire.ConfState // as of flushed or installed
 	campaign  bool
 
-	unreachable uint64 // member that a message did not reach
-	transfer    uint64 // member that is to lead
+	transfer uint64 // member that is to lead
 
 	installed *schema.Applied // where a snapshot ends that was installed, under conf
 
@@ -82,6 +81,9 @@ func (l *loop) takeEvents() {
 		l.takeEvent(&events[i])
 	}
 	l.events.done(events)
+	for _, id := range l.unreachable.take() {
+		l.core.ReportUnreachable(id)
+	}
 }
 
 func (l *loop) takeEvent(e *event) {
@@ -100,8 +102,6 @@ func (l *loop) takeEvent(e *event) {
 		l.sendEnded(e)
 	case e.campaign:
 		l.core.Campaign()
-	case e.unreachable != 0:
-		l.core.ReportUnreachable(e.unreachable)
 	case e.transfer != 0:
 		l.core.TransferLeader(e.transfer)
 		l.outdated = true
@@ -198,12 +198,12 @@ func (l *loop) emit(out replica.Output) {
 	}
 	l.send(out.Send)
 	l.stopSends()
-	if len(out.Apply) > 0 || out.Install != nil {
+	if out.Install != nil {
+		l.tasks.put(task{install: out.Install})
+	}
+	if len(out.Apply) > 0 {
 		l.backlog.Add(memoryOf(out.Apply))
-		if out.Install != nil {
-			l.works.put(work{install: out.Install})
-		}
-		l.works.put(work{entries: out.Apply})
+		l.tasks.putEach(len(out.Apply), func(i int) task { return task{entry: out.Apply[i]} })
 	}
 	l.rounds.finish(out.Answer, nil)
 	l.rounds.lose(out.Refuse, l.core.Lead())

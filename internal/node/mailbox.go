@@ -1,6 +1,9 @@
 package node
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // mailbox hands items from any number of senders to one receiver, in batches: the receiver is woken once however many items have come,
 // and takes them all. It has no bound of its own; what is put in is bounded by whoever sends (see the map of goroutines in docs/architecture.md).
@@ -22,6 +25,17 @@ func newMailbox[T any](wake chan struct{}) *mailbox[T] { return &mailbox[T]{wake
 func (m *mailbox[T]) put(items ...T) {
 	m.mu.Lock()
 	m.mu.items = append(m.mu.items, items...)
+	m.mu.Unlock()
+	poke(m.wake)
+}
+
+// putEach adds n items that item makes.
+func (m *mailbox[T]) putEach(n int, item func(i int) T) {
+	m.mu.Lock()
+	m.mu.items = slices.Grow(m.mu.items, n)
+	for i := range n {
+		m.mu.items = append(m.mu.items, item(i))
+	}
 	m.mu.Unlock()
 	poke(m.wake)
 }

@@ -94,7 +94,7 @@ type Node struct {
 	messages  *inbox
 	events    *mailbox[event]
 	writes    *mailbox[replica.Output]
-	works     *mailbox[work]
+	tasks     *mailbox[task]
 	run       []wire.Entry // scratch of the applier
 	flushes   chan chan error
 	marks     chan struct{} // capacity 1: the log has a new mark, at marked
@@ -111,6 +111,7 @@ type Node struct {
 	installable atomic.Uint64 // index of the newest snapshot whose mark the log holds durably
 	received    atomic.Uint64 // index of the newest snapshot that came, 0 if its file and those before are dealt with
 	leaders     atomic.Uint64 // how many times another leader, or none, was seen
+	unreachable idSet
 	acks        acks
 	backlog     atomic.Int64 // bytes committed and not yet applied
 
@@ -144,7 +145,7 @@ func Start(cfg Config) *Node {
 		messages:  &inbox{mailbox: newMailbox[wire.Message](wake)},
 		events:    newMailbox[event](wake),
 		writes:    newMailbox[replica.Output](make(chan struct{}, 1)),
-		works:     newMailbox[work](make(chan struct{}, 1)),
+		tasks:     newMailbox[task](make(chan struct{}, 1)),
 		flushes:   make(chan chan error),
 		marks:     make(chan struct{}, 1),
 		compact:   make(chan struct{}, 1),
@@ -250,7 +251,11 @@ func (n *Node) Step(m wire.Message) {
 func (n *Node) Campaign() { n.events.put(event{campaign: true}) }
 
 // Unreachable tells that a message to a member was dropped or could not be sent.
-func (n *Node) Unreachable(id uint64) { n.events.put(event{unreachable: id}) }
+func (n *Node) Unreachable(id uint64) {
+	if n.unreachable.add(id) {
+		poke(n.wake)
+	}
+}
 
 // TransferLeader asks the leader to hand over to a voter. Whether it has, Status tells; a request that makes no sense is ignored.
 func (n *Node) TransferLeader(to uint64) { n.events.put(event{transfer: to}) }

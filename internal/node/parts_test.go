@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -210,4 +211,47 @@ func TestANewLeaderIsAskedAtOnce(t *testing.T) {
 	if !r.askAgain(indexed) || r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
 		t.Errorf("round %d is under way, %d reads wait", r.current, len(r.waiting))
 	}
+}
+
+func TestUnreachableIsNotedOnce(t *testing.T) {
+	var s idSet
+	if !s.add(1) || !s.add(2) || s.add(1) {
+		t.Error("each id is new once")
+	}
+	if got := s.take(); !slices.Equal(got, []uint64{1, 2}) || s.take() != nil || !s.add(1) {
+		t.Errorf("took %v", got)
+	}
+}
+
+// TestAcksAreHeldWhileTheMachineIsBehind: the leader hears of what is stored only when half of the backlog is worked off; everything else
+// leaves at once.
+func TestAcksAreHeldWhileTheMachineIsBehind(t *testing.T) {
+	var sent []wire.Message
+	n := &Node{cfg: Config{MaxPendingBytes: 100, Send: func(ms []wire.Message) { sent = append(sent, ms...) }}}
+	ack := func(index uint64) wire.Message { return wire.Message{Type: wire.MsgAppResp, To: 1, Index: index} }
+	want := func(what string, messages ...wire.Message) {
+		t.Helper()
+		if len(sent) != len(messages) || len(sent) > 0 && !reflect.DeepEqual(sent, messages) {
+			t.Errorf("%s: sent %v, want %v", what, sent, messages)
+		}
+		sent = nil
+	}
+	vote := wire.Message{Type: wire.MsgVoteResp, To: 1}
+	refusal := wire.Message{Type: wire.MsgAppResp, To: 1, Index: 9, Reject: true}
+	n.sendAfterSync([]wire.Message{ack(1)})
+	want("nothing waits", ack(1))
+	n.backlog.Store(101)
+	n.sendAfterSync([]wire.Message{ack(2), vote})
+	n.sendAfterSync([]wire.Message{refusal, ack(3)})
+	n.sendAfterSync([]wire.Message{ack(4)})
+	want("much waits", vote, refusal)
+	n.backlog.Store(51)
+	n.releaseAcks()
+	want("more than half of it waits")
+	n.backlog.Store(50)
+	n.releaseAcks()
+	n.releaseAcks()
+	want("half of it waits", ack(4))
+	n.sendAfterSync(nil)
+	want("nothing is to be sent")
 }

@@ -41,7 +41,8 @@ type Consensus struct {
 
 	installing uint64 // index of the newest snapshot that the machine does not hold yet, 0 if none
 
-	flush     flush // the last one told of; zero until then
+	flush     flush  // the last one told of; zero until then
+	last      uint64 // of the log, as of the last Output
 	commit    uint64
 	applied   uint64
 	flushed   uint64
@@ -70,10 +71,11 @@ type ConsensusOptions struct {
 func NewConsensus(core *raft.Core, opts ConsensusOptions, applied, marked uint64) *Consensus {
 	opts.CatchupBytes = cmp.Or(opts.CatchupBytes, defaultCatchupBytes)
 	opts.HoldTicks = cmp.Or(opts.HoldTicks, defaultHoldTicks)
+	st := core.Status()
 	c := &Consensus{
 		weights: weights{step: opts.CatchupBytes / weightPoints},
 		core:    core, opts: opts,
-		commit: core.Status().Commit, applied: applied, flushed: applied, marked: marked, compacted: marked,
+		last: st.Last, commit: st.Commit, applied: applied, flushed: applied, marked: marked, compacted: marked,
 	}
 	c.leadAlone()
 	return c
@@ -244,6 +246,9 @@ func (c *Consensus) Output() Output {
 		c.install(&e.InstallSnapshot.Meta)
 	}
 	c.weights.add(e.Committed)
+	if n := len(e.Append); n > 0 {
+		c.last = e.Append[n-1].Index
+	}
 	out := Output{
 		Seq:  e.Seq,
 		Log:  wal.Batch{Entries: e.Append, HardState: e.HardState, Sync: e.MustSync, Mark: c.mark},
@@ -262,7 +267,7 @@ func (c *Consensus) Output() Output {
 func (c *Consensus) install(meta *wire.SnapshotMeta) {
 	state := meta.ConfState.Clone()
 	c.mark = &wal.Mark{Index: meta.Index, Term: meta.Term, ConfState: &state}
-	c.installing = meta.Index
+	c.installing, c.last = meta.Index, meta.Index
 	c.weights = weights{step: c.weights.step}
 }
 

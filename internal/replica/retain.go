@@ -150,8 +150,7 @@ func (c *Consensus) forget() {
 		}
 		limit = max(limit, min(c.flushed, c.weights.within(c.opts.CatchupBytes)))
 	}
-	kept := c.applied - min(c.applied, c.compacted)
-	if limit <= c.compacted+kept/8 {
+	if limit <= c.compacted+(c.last-min(c.last, c.compacted))/8 {
 		return
 	}
 	c.core.Compact(limit)
