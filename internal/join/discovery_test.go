@@ -71,10 +71,30 @@ func TestGathering(t *testing.T) {
 	})
 }
 
+// TestNewsIsNotMissed: a member that registers between a listing and the waiting for changes is seen at once.
+func TestNewsIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry("tok", "2")
+		r.latency = time.Second
+		begin := time.Now()
+		time.AfterFunc(4500*time.Millisecond, func() { // size, list, put and list have taken four seconds
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.store("/_etcd/registry/tok/members/9", "x=http://127.0.0.1:9")
+		})
+		c, err := Find(t.Context(), candidate("a", 1, r))
+		if took := time.Since(begin); err != nil || len(c.Members) != 2 || took > 10*time.Second {
+			t.Errorf("%+v, %v after %s", c, err, took)
+		}
+	})
+}
+
 // TestGatheringCrowd: of many that come at once, as many as there is room for found the same cluster.
 func TestGatheringCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRegistry("tok", "3")
+		r.latency = time.Millisecond // so that all look, then all register
+		begin := time.Now()
 		var mu sync.Mutex
 		founded := map[uint64]int{}
 		var wg sync.WaitGroup
@@ -95,6 +115,9 @@ func TestGatheringCrowd(t *testing.T) {
 			if len(founded) != 1 || members != 3 {
 				t.Errorf("cluster %x has %d members", id, members)
 			}
+		}
+		if took := time.Since(begin); took > 2*bootstrappedTimeout {
+			t.Errorf("took %s", took)
 		}
 	})
 }
@@ -128,6 +151,15 @@ func TestDiscoveryRefusals(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
 		})
+	}
+	full := with("1", "x=http://127.0.0.1:9")
+	if _, err := Find(t.Context(), candidate("a", 1, full)); !errors.Is(err, errFull) || len(full.keys) != 2 {
+		t.Errorf("a full cluster was written to: %v, %v", full.keys, err)
+	}
+	lossy := with("2")
+	lossy.fail["put"] = []error{errLost}
+	if _, err := Find(t.Context(), candidate("a", 1, lossy)); !errors.Is(err, errFull) {
+		t.Errorf("a member whose registration was lost: %v", err)
 	}
 	bad := candidate("a", 1, with("1"))
 	bad.PeerURLs = nil

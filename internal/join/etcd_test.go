@@ -100,6 +100,7 @@ func TestDiscoveryOverGRPC(t *testing.T) {
 	r := newRegistry("tok", "3")
 	address := serve(t, &service{registry: r})
 	clusters := make([]Cluster, 3)
+	begin := time.Now()
 	var wg sync.WaitGroup
 	for i := range clusters {
 		wg.Go(func() {
@@ -112,6 +113,9 @@ func TestDiscoveryOverGRPC(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if took := time.Since(begin); took > listInterval/2 {
+		t.Errorf("took %s", took)
+	}
 	for i, c := range clusters {
 		if c.ID != clusters[0].ID || len(c.Members) != 3 || c.Self.Name != fmt.Sprintf("n%d", i) {
 			t.Errorf("member %d: %+v", i, c)

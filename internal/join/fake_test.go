@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -25,6 +26,7 @@ var errRefusedConnection = errors.New("connection refused")
 // remote is what one member says.
 type remote struct {
 	silent           bool // never answers
+	after            time.Duration
 	clusterID        uint64
 	members          []schema.Member
 	version          string
@@ -42,7 +44,7 @@ func (w world) at(ctx context.Context, urls []string) (remote, error) {
 				<-ctx.Done()
 				return remote{}, ctx.Err()
 			}
-			return r, nil
+			return r, wait(ctx, r.after)
 		}
 	}
 	return remote{}, errRefusedConnection
@@ -110,7 +112,11 @@ type registry struct {
 	changed  chan struct{} // closed and replaced with each change
 	fail     map[string][]error
 	closed   int
+	latency  time.Duration // of each call
 }
+
+// errLost makes a registry forget what is put while it says that all went well.
+var errLost = errors.New("lost")
 
 type stored struct {
 	value   string
@@ -135,7 +141,10 @@ func (r *registry) failure(call string) error {
 	return queue[0]
 }
 
-func (r *registry) Get(_ context.Context, key string) (string, bool, error) {
+func (r *registry) Get(ctx context.Context, key string) (string, bool, error) {
+	if err := wait(ctx, r.latency); err != nil {
+		return "", false, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.failure("get"); err != nil {
@@ -145,7 +154,10 @@ func (r *registry) Get(_ context.Context, key string) (string, bool, error) {
 	return s.value, ok, nil
 }
 
-func (r *registry) List(_ context.Context, prefix string) ([]Entry, int64, error) {
+func (r *registry) List(ctx context.Context, prefix string) ([]Entry, int64, error) {
+	if err := wait(ctx, r.latency); err != nil {
+		return nil, 0, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.failure("list"); err != nil {
@@ -165,12 +177,23 @@ func (r *registry) List(_ context.Context, prefix string) ([]Entry, int64, error
 	return entries, r.revision, nil
 }
 
-func (r *registry) Put(_ context.Context, key, value string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.failure("put"); err != nil {
+func (r *registry) Put(ctx context.Context, key, value string) error {
+	if err := wait(ctx, r.latency); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.failure("put"); errors.Is(err, errLost) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	r.store(key, value)
+	return nil
+}
+
+// store needs the lock.
+func (r *registry) store(key, value string) {
 	r.revision++
 	s, ok := r.keys[key]
 	if !ok {
@@ -180,22 +203,25 @@ func (r *registry) Put(_ context.Context, key, value string) error {
 	r.keys[key] = s
 	close(r.changed)
 	r.changed = make(chan struct{})
-	return nil
 }
 
 func (r *registry) Wait(ctx context.Context, _ string, after int64) error {
-	r.mu.Lock()
-	err := r.failure("wait")
-	changed, now := r.changed, r.revision
-	r.mu.Unlock()
-	if err != nil || now > after {
+	if err := wait(ctx, r.latency); err != nil {
 		return err
 	}
-	select {
-	case <-changed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		r.mu.Lock()
+		err := r.failure("wait")
+		changed, now := r.changed, r.revision
+		r.mu.Unlock()
+		if err != nil || now > after {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

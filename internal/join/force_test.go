@@ -151,3 +151,14 @@ func TestForcedClusterIsAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestForcedTerms: the new entries are never of an older term than the entry before them, even without a hard state.
+func TestForcedTerms(t *testing.T) {
+	for _, tc := range []struct{ term, want uint64 }{{0, 2}, {1, 2}, {2, 2}, {3, 3}} {
+		log := Log{HardState: wire.HardState{Term: tc.term}, Entries: forcedLog(0, "n n"), Applied: 2}
+		f, err := ForceNewCluster(log, forcedCluster(t, "1 2"), 1, nil)
+		if err != nil || f.HardState.Term != tc.want || f.Entries[0].Term != tc.want {
+			t.Errorf("term %d: %s, %v", tc.term, describeForced(f), err)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func TestFounding(t *testing.T) {
 		{"fewer URLs", func(c *Config) { c.PeerURLs = append(c.PeerURLs, "http://127.0.0.1:5") }, "--initial-advertise-peer-urls has http://127.0.0.1:5 but missing from --initial-cluster=a=http://127.0.0.1:1"},
 		{"other name of the host", func(c *Config) {
 			c.PeerURLs = []string{"http://localhost:1"}
-			c.Resolver = &names{hosts: map[string]string{"localhost": "::1,127.0.0.1"}}
+			c.Resolver = &names{hosts: map[string]string{"localhost": "::1,::ffff:127.0.0.1"}}
 		}, ""},
 		{"version 6 as version 4", func(c *Config) { c.PeerURLs = []string{"http://[::ffff:127.0.0.1]:1"} }, ""},
 		{"two names of a host", func(c *Config) {
@@ -76,6 +76,11 @@ func TestFounding(t *testing.T) {
 		{"other scheme", func(c *Config) { c.PeerURLs = []string{"https://127.0.0.1:1"} }, `resolved urls: "https://127.0.0.1:1" != "http://127.0.0.1:1"`},
 		{"sockets", func(c *Config) { c.PeerURLs, c.InitialCluster = []string{"unix://s:1"}, "a=unix://s:1" }, ""},
 		{"other socket", func(c *Config) { c.PeerURLs, c.InitialCluster = []string{"unix://s:1"}, "a=unix://s:2" }, `resolved urls: "unix://s:1" != "unix://s:2"`},
+		{"other socket file", func(c *Config) { c.PeerURLs, c.InitialCluster = []string{"unix:///s"}, "a=unix:///t" }, `resolved urls: "unix:///s" != "unix:///t"`},
+		{"two names of one host for two hosts", func(c *Config) {
+			c.PeerURLs, c.InitialCluster = []string{"http://x:1", "http://xx:1"}, "a=http://y:1,a=http://z:1"
+			c.Resolver = &names{hosts: map[string]string{"x": "10.0.0.1", "xx": "10.0.0.1", "y": "10.0.0.1", "z": "10.0.0.2"}}
+		}, `resolved urls: "http://xx:1" != "http://z:1"`},
 		{"unknown host", func(c *Config) { c.PeerURLs = []string{"http://nope.invalid:1"} }, `--initial-cluster has a=http://127.0.0.1:1 but missing from --initial-advertise-peer-urls=http://nope.invalid:1 (failed to resolve "http://nope.invalid:1" (lookup nope.invalid: no such host))`},
 		{"unknown host that nobody has to look up", func(c *Config) { c.PeerURLs, c.InitialCluster = []string{"http://nope:1"}, "a=http://nope:1" }, ""},
 	} {
@@ -117,6 +122,54 @@ func TestNamesThatComeLate(t *testing.T) {
 			if took := time.Since(begin); (err == nil) != tc.ok || took != tc.took {
 				t.Errorf("%d failures: %v after %s", tc.fails, err, took)
 			}
+		})
+	}
+}
+
+// TestNamesAreAskedForOnce: what a name stands for does not change during a start.
+func TestNamesAreAskedForOnce(t *testing.T) {
+	n := &names{hosts: map[string]string{"x": "127.0.0.1"}}
+	_, err := Find(t.Context(), local(func(c *Config) {
+		c.PeerURLs, c.Resolver = []string{"http://x:1", "http://x:2"}, n
+		c.InitialCluster = "a=http://127.0.0.1:1,a=http://127.0.0.1:2"
+	}))
+	if err != nil || n.asked["x"] != 1 {
+		t.Errorf("asked %d times, %v", n.asked["x"], err)
+	}
+}
+
+// TestJoiningBelievesWhoKnowsBetter: the answer that fits is taken, whether it comes first or last, and ends the questions.
+func TestJoiningBelievesWhoKnowsBetter(t *testing.T) {
+	members := listed("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
+	named := listed("http://host:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
+	for _, tc := range []struct {
+		name        string
+		early, late []schema.Member
+		took        time.Duration
+	}{
+		{"late", members[:2], members, 3 * time.Second},  // two of them for its version
+		{"early", members, members[:2], 2 * time.Second}, // the late one is broken off
+		{"late, other name", members[:2], named, 3 * time.Second},
+		{"early, other name", named, members[:2], 3 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				c, err := Find(t.Context(), local(func(c *Config) {
+					c.InitialCluster, c.Existing = three, true
+					c.Resolver = &names{hosts: map[string]string{"host": "127.0.0.1"}}
+					c.Client = world{
+						"http://127.0.0.1:2": {clusterID: 7, members: tc.early, version: "3.7.0"},
+						"http://127.0.0.1:3": {clusterID: 7, members: tc.late, version: "3.7.0", after: time.Second},
+					}
+				}))
+				if err != nil || c.Self.ID != 101 {
+					t.Errorf("cluster %+v, %v", c, err)
+				}
+				if took := time.Since(begin); took != tc.took {
+					t.Errorf("took %s, want %s", took, tc.took)
+				}
+			})
 		})
 	}
 }

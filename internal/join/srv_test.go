@@ -48,6 +48,7 @@ func TestSRV(t *testing.T) {
 		{"twice the same", map[string][]*net.SRV{plain: records("a.example.com.:1", "b.example.com.:1", "b.example.com.:1")}, nil, "has duplicate url"},
 		{"not a host", map[string][]*net.SRV{plain: records("a b.:1")}, nil, "SRV record of example.com"},
 		{"a path", map[string][]*net.SRV{plain: records("a/b:1")}, nil, "SRV record of example.com"},
+		{"port 0", map[string][]*net.SRV{plain: records("a.example.com.:0")}, nil, "SRV record of example.com: no target"},
 		{"no target", map[string][]*net.SRV{plain: records(".:1")}, nil, "SRV record of example.com: no target"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
