@@ -4,12 +4,16 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/status"
 
 	"github.com/quoin-kv/quoin/internal/model"
 )
@@ -19,6 +23,7 @@ type recorder struct {
 	start time.Time
 	mu    struct {
 		sync.Mutex
+		lost     map[string]int // errors after which nobody knows, with their number
 		history  model.History
 		clients  int
 		waiters  []*waiter
@@ -34,7 +39,11 @@ type waiter struct {
 	done   chan int64
 }
 
-func newRecorder() *recorder { return &recorder{start: time.Now()} }
+func newRecorder() *recorder {
+	r := &recorder{start: time.Now()}
+	r.mu.lost = map[string]int{}
+	return r
+}
 
 // now is the time on the recorder's clock, in nanoseconds; never 0.
 func (r *recorder) now() int64 { return int64(time.Since(r.start)) + 1 }
@@ -94,6 +103,14 @@ func (r *recorder) written(ctx context.Context, after int64, member uint64) (int
 // acknowledgedPut says whether an operation is a put with a good answer.
 func acknowledgedPut(op *model.Op) bool {
 	return op.Kind == model.Put && !op.Unknown && op.Failure == model.FailureNone
+}
+
+// lost counts an error after which nobody knows what happened.
+func (r *recorder) lost(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := status.Convert(err)
+	r.mu.lost[fmt.Sprintf("%s: %.60s", s.Code(), s.Message())]++
 }
 
 // longestStop returns the longest time in [from, to) in which no put was acknowledged.
@@ -159,6 +176,9 @@ func (r *recorder) judge(t *testing.T) {
 	err := h.Check(patience)
 	t.Logf("judged %d operations, %d of unknown outcome, %d watchers, %d leases in %v",
 		len(h.Ops), unknown, len(h.Watches), len(h.Leases), time.Since(began).Round(time.Millisecond))
+	for _, text := range slices.Sorted(maps.Keys(r.mu.lost)) {
+		t.Logf("unknown after %q: %d", text, r.mu.lost[text])
+	}
 	if err == nil {
 		return
 	}

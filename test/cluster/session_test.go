@@ -46,6 +46,9 @@ func (s *session) do(ctx context.Context, r model.Request) (op model.Op, ok bool
 		if op.Failure == model.FailureRefused || op.Unknown && !writes(r) {
 			return op, false
 		}
+		if op.Unknown {
+			s.recorder.lost(err)
+		}
 	}
 	s.recorder.op(op)
 	return op, !op.Unknown
