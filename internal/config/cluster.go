@@ -86,33 +86,16 @@ func tlsVersion(name string) (uint16, error) {
 }
 
 func (c *Config) checkCipherSuites() error {
-	_, err := cipherSuites(c.CipherSuites)
-	return err
-}
-
-func cipherSuites(names []string) ([]uint16, error) {
-	known := map[string]uint16{}
+	known := map[string]bool{}
 	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-		known[suite.Name] = suite.ID
+		known[suite.Name] = true
 	}
-	var ids []uint16
-	for _, name := range names {
-		id, ok := known[name]
-		if !ok {
-			return nil, fmt.Errorf("unexpected TLS cipher suite %q", name)
+	for _, name := range c.CipherSuites {
+		if !known[name] {
+			return fmt.Errorf("unexpected TLS cipher suite %q", name)
 		}
-		ids = append(ids, id)
 	}
-	return ids, nil
-}
-
-// TLSBounds are the options that hold for all TLS of this member, as crypto/tls wants them: 0 and nil are Go's choice. The Config must be
-// complete.
-func (c *Config) TLSBounds() (minVersion, maxVersion uint16, suites []uint16) {
-	minVersion, _ = tlsVersion(c.TLSMinVersion) // Complete has read all three
-	maxVersion, _ = tlsVersion(c.TLSMaxVersion)
-	suites, _ = cipherSuites(c.CipherSuites)
-	return minVersion, maxVersion, suites
+	return nil
 }
 
 // checkPeerTLS checks the files that https peer URLs need. Without such URLs they have no effect and are not looked at.

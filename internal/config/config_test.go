@@ -77,6 +77,7 @@ func TestParse(t *testing.T) {
 		{"peers with TLS", []string{"--listen-peer-urls=https://127.0.0.1:1", "--peer-cert-file=c", "--peer-key-file=k"}, nil, func(c *Config) any { return c.PeerTLS.CertFile + c.PeerTLS.KeyFile }, "ck"},
 		{"peers with their own certificates", []string{"--listen-peer-urls=https://127.0.0.1:1", "--peer-auto-tls"}, nil, func(c *Config) any { return c.PeerTLS.AutoTLS }, true},
 		{"certificates without a use", []string{"--peer-cert-file=c", "--peer-cert-allowed-cn=a,b", "--peer-cert-allowed-hostname=c"}, nil, func(c *Config) any { return c.PeerTLS.AllowedCNs.String() }, "a,b"},
+		{"cipher suites", []string{"--cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}, nil, func(c *Config) any { return len(c.CipherSuites) }, 2},
 		{"an empty list", []string{"--cipher-suites="}, nil, func(c *Config) any { return len(c.CipherSuites) }, 0},
 		{"all addresses, and version 6", []string{"--listen-client-urls=http://:1,http://[::1]:2,http://0.0.0.0:3", "--advertise-client-urls=http://a:1"}, nil, func(c *Config) any { return len(c.ListenClientURLs) }, 3},
 		{"advertised addresses may be names with TLS", []string{"--advertise-client-urls=https://a.example:1"}, nil, func(c *Config) any { return c.AdvertiseClientURLs.String() }, "https://a.example:1"},

@@ -56,7 +56,7 @@ type Config struct {
 	StrictReconfigCheck bool
 	PreVote             bool
 	MaxLearners         int
-	ElectionTickAdvance bool // a member that starts waits shorter for its first leader, once it reaches another one
+	ElectionTickAdvance bool // no effect
 
 	// Security.
 	PeerTLS         PeerTLS
@@ -195,7 +195,7 @@ func (c *Config) clusterOptions(add adder) {
 	add(g, "strict-reconfig-check", boolean(&c.StrictReconfigCheck), "refuse membership changes that would put the quorum at risk")
 	add(g, "pre-vote", boolean(&c.PreVote), "ask before disturbing a leader with an election")
 	add(g, "max-learners", integer(&c.MaxLearners), "learners that the cluster may have, equal on all members")
-	add(g, "initial-election-tick-advance", boolean(&c.ElectionTickAdvance), "shorten the wait for the first election after a start, once another member is reached")
+	add(g, "initial-election-tick-advance", boolean(&c.ElectionTickAdvance), "accepted and without effect: a start does not shorten the first election timeout")
 }
 
 func (c *Config) discoveryOptions(add adder) {

@@ -110,13 +110,13 @@ func (c *Client) do(ctx context.Context, base string, what call) (*answer, error
 	c.sign(req, what)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, timeoutError(ctx, limited, err)
+		return nil, unanswered{timeoutError(ctx, limited, err)}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, what.limit+1))
 	switch {
 	case err != nil:
-		return nil, timeoutError(ctx, limited, err)
+		return nil, unanswered{timeoutError(ctx, limited, err)}
 	case int64(len(body)) > what.limit:
 		return nil, errTooLong
 	}
@@ -135,6 +135,11 @@ func (c *Client) sign(req *http.Request, what call) {
 		req.Header.Set(headerFrom, membership.FormatID(c.self))
 	}
 }
+
+// unanswered is the error of a request that was not answered, though it may have been received.
+type unanswered struct{ error }
+
+func (u unanswered) Unwrap() error { return u.error }
 
 // timeoutError replaces err if time is what failed: the caller that has gone gets its own error, one that is still there kverr.Timeout.
 func timeoutError(parent, limited context.Context, err error) error {
@@ -221,15 +226,24 @@ func leaseError(a *answer) error {
 }
 
 // Promote has the leader give a learner a vote. Errors, among others: LearnerNotReady, membership.ErrIDNotFound,
-// membership.ErrNotLearner, NotLeader, Timeout. After Timeout it may still happen.
+// membership.ErrNotLearner, NotLeader, Timeout, TimeoutDueToConnectionLost. After the latter two it may have happened or still happen.
 func (c *Client) Promote(ctx context.Context, urls []string, id uint64) error {
 	err := errNoURL
 	what := call{http.MethodPost, pathPromote + strconv.FormatUint(id, 10), "", nil, promoteTimeout, maxMembersBytes}
 	for _, u := range urls {
 		err = c.each(ctx, []string{u}, what, promoteError)
 		if !notSent(err) {
-			return err
+			return doubtful(err)
 		}
+	}
+	return err
+}
+
+// doubtful gives a request whose answer got lost the error that says that nobody knows what came of it.
+func doubtful(err error) error {
+	var lost unanswered
+	if errors.As(err, &lost) && !errors.Is(err, kverr.Timeout) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w (%w)", kverr.TimeoutDueToConnectionLost, err)
 	}
 	return err
 }

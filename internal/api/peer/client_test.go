@@ -148,6 +148,19 @@ func TestPromoteIsNotRepeated(t *testing.T) {
 	}
 }
 
+// TestPromoteWhoseAnswerIsLost: nobody knows what came of it, and nobody else is asked.
+func TestPromoteWhoseAnswerIsLost(t *testing.T) {
+	m := &member{}
+	good, _ := start(t, Handler(m, testCluster))
+	url, c := start(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	if err := c.Promote(t.Context(), []string{url, good}, 1); !errors.Is(err, kverr.TimeoutDueToConnectionLost) || m.calls > 0 {
+		t.Errorf("%d calls, %v", m.calls, err)
+	}
+	if _, err := c.LeaseKeepAlive(t.Context(), []string{url}, nil); err == nil || errors.Is(err, kverr.TimeoutDueToConnectionLost) {
+		t.Errorf("a renewal can be repeated: %v", err)
+	}
+}
+
 func TestNobodyToAsk(t *testing.T) {
 	c := NewClient(http.DefaultClient, 0, 0, nil)
 	if err := c.Promote(t.Context(), nil, 1); !errors.Is(err, errNoURL) {
