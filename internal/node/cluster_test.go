@@ -48,7 +48,8 @@ type clusterMember struct {
 	received map[uint64]*backend.MemoryDisk
 	observed atomic.Int64 // batches with Installed
 
-	sending func(w io.Writer) io.Writer // wraps what a snapshot is written to
+	applying *gate                       // which the observer passes, nil is none
+	sending  func(w io.Writer) io.Writer // wraps what a snapshot is written to
 }
 
 // newCluster makes founders and members that have not joined; none of them runs.
@@ -111,6 +112,9 @@ func (m *clusterMember) start() *node.Node {
 	nc.Log, nc.Backend, nc.Observer = log, b, m
 	nc.Send, nc.SendSnapshot, nc.Adopt, nc.Restore, nc.DropReceived = m.send, m.sendSnapshot, m.adopt, m.restore, m.dropReceived
 	nc.Connected = func(id uint64) bool { return !m.cut.Load() && !m.c.members[id-1].cut.Load() }
+	if m.applying != nil {
+		nc.MaxPendingBytes = slowBytes
+	}
 	n := node.Start(nc)
 	m.node.Store(n)
 	return n
@@ -130,6 +134,9 @@ func (m *clusterMember) stop() {
 func (m *clusterMember) Applied(b *replica.Batch) {
 	if b.Installed != nil {
 		m.observed.Add(1)
+	}
+	if m.applying != nil {
+		m.applying.pass()
 	}
 }
 
@@ -332,6 +339,40 @@ func TestMemberJoins(t *testing.T) {
 	lead.node.Load().TransferLeader(2)
 	eventually(t, "the new member leads", func() bool { return joins.node.Load().Status().Role == raft.Leader })
 	check(t, joins.put("a", "c"))
+	c.same(c.members...)
+}
+
+const slowBytes = 64 << 10
+
+// TestASlowMachineIsNotFlooded stops the machine of a follower for a while: it takes in no more than it has room for, the others go on, and
+// afterwards it gets all the rest from the leader's log, whose other followers are long past it.
+func TestASlowMachineIsNotFlooded(t *testing.T) {
+	const value = 4 << 10
+	c := newCluster(t, 3, 0)
+	c.members[2].applying = newGate() // its election timeout is the longest
+	for _, m := range c.members {
+		m.start()
+	}
+	lead, slow := c.leader(), c.members[2]
+	if lead == slow {
+		t.Fatal("the member that is to be slow leads")
+	}
+	check(t, slow.node.Load().ReadIndex(t.Context()))
+	before, term := slow.node.Load().Status().Applied, lead.node.Load().Status().Term
+	slow.applying.shut.Store(true)
+	for i := range 1000 {
+		check(t, lead.put(fmt.Sprint("k", i%10), string(make([]byte, value))))
+	}
+	st := slow.node.Load().Status()
+	if waiting := (st.Durable - before) * value; waiting > 4*slowBytes+64*value { // 64 messages may be unanswered
+		t.Errorf("%d bytes wait for the machine", waiting)
+	}
+	slow.applying.shut.Store(false)
+	close(slow.applying.open)
+	check(t, slow.node.Load().WaitApplied(t.Context(), 1000))
+	if slow.observed.Load() != 0 && lead.node.Load().Status().Term == term { // another leader need not have what it lacks
+		t.Error("a snapshot was needed")
+	}
 	c.same(c.members...)
 }
 
