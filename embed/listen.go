@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,10 +12,11 @@ import (
 )
 
 // listen opens every address, or none.
-func listen(urls config.URLs) ([]net.Listener, error) {
+func listen(ctx context.Context, cfg *config.Config, urls config.URLs) ([]net.Listener, error) {
+	how := cfg.ListenConfig()
 	var open []net.Listener
 	for i := range urls {
-		l, err := listenOne(&urls[i])
+		l, err := listenOne(ctx, &how, &urls[i])
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listening on %s: %w", urls[i].String(), err), closeAll(open))
 		}
@@ -23,15 +25,15 @@ func listen(urls config.URLs) ([]net.Listener, error) {
 	return open, nil
 }
 
-func listenOne(u *url.URL) (net.Listener, error) {
-	if u.Scheme != "unix" {
-		return net.Listen("tcp", u.Host)
+func listenOne(ctx context.Context, how *net.ListenConfig, u *url.URL) (net.Listener, error) {
+	if u.Scheme != "unix" && u.Scheme != "unixs" {
+		return how.Listen(ctx, "tcp", u.Host)
 	}
 	path := u.Host + u.Path
 	if err := removeStaleSocket(path); err != nil {
 		return nil, err
 	}
-	return net.Listen("unix", path)
+	return how.Listen(ctx, "unix", path)
 }
 
 // removeStaleSocket removes what a member that was killed left behind: a socket that nobody answers on.

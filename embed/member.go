@@ -4,6 +4,7 @@ package embed
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,18 +67,22 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	if own.UnsafeNoFsync {
 		logger.Warn("files are never synced: a crash of the machine loses data", "flag", "unsafe-no-fsync")
 	}
+	security, err := newPeerTLS(&own)
+	if err != nil {
+		return nil, err
+	}
 	m := &Member{logger: logger, ready: make(chan struct{}), done: make(chan struct{})}
-	listeners, err := m.open(&own)
+	listeners, err := m.open(ctx, &own, &security)
 	if err != nil {
 		return nil, err
 	}
 	metrics := ops.NewMetrics()
-	if m.data, err = openData(&own, m.finder(ctx, &own, nil), metrics, logger); err != nil {
+	if m.data, err = openData(&own, m.finder(ctx, &own, security.dialer), metrics, logger); err != nil {
 		return nil, errors.Join(err, m.door.close(), closeAll(listeners))
 	}
 	m.close = sync.OnceValue(m.stop)
 	m.ctx, m.end = context.WithCancel(context.Background())
-	m.run(&own, metrics)
+	m.run(&own, security.dialer, metrics)
 	if m.edges, err = newEdges(&own, listeners, m.svc, m.node, metrics, logger); err != nil {
 		return nil, errors.Join(err, closeAll(listeners), m.Close())
 	}
@@ -87,12 +92,12 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 }
 
 // open opens the listeners. Other members are answered from now on; the ones returned are for clients.
-func (m *Member) open(cfg *Config) ([]net.Listener, error) {
-	listeners, err := listen(cfg.ListenClientURLs)
+func (m *Member) open(ctx context.Context, cfg *Config, security *peerTLS) ([]net.Listener, error) {
+	listeners, err := listen(ctx, cfg, cfg.ListenClientURLs)
 	if err != nil {
 		return nil, err
 	}
-	forPeers, err := listen(cfg.ListenPeerURLs)
+	forPeers, err := security.listen(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(err, closeAll(listeners))
 	}
@@ -104,8 +109,8 @@ func (m *Member) open(cfg *Config) ([]net.Listener, error) {
 }
 
 // run starts node and service on the opened data.
-func (m *Member) run(cfg *Config, metrics *ops.Metrics) {
-	m.peers = newPeers(cfg, m.data, nil, metrics, m.logger, m.removed)
+func (m *Member) run(cfg *Config, dialTLS *tls.Config, metrics *ops.Metrics) {
+	m.peers = newPeers(cfg, m.data, dialTLS, metrics, m.logger, m.removed)
 	m.svc = service.New(serviceConfig(cfg, m.data, m.peers, metrics, m.logger), m.data.applier.Machine())
 	m.node = node.Start(nodeConfig(cfg, m.data, m.peers, m.svc, metrics, m.logger))
 	m.svc.Bind(m.node, m.data.backend)

@@ -142,7 +142,7 @@ func house() []room {
 		},
 		{
 			path: "embed", floor: assembly,
-			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v3", "internal/backend", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v3", "internal/backend", "internal/certs", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 			sideways: []string{"internal/config", "internal/join"},
 			outside:  []string{modEtcdAPI, modGRPC, modPrometheus},
 		},
