@@ -42,10 +42,8 @@ func (s *Service) MemberRemove(ctx context.Context, id uint64) ([]schema.Member,
 	if err := s.decide(func(c *membership.Cluster) error { return s.checkRemove(c, id) }); err != nil {
 		return nil, err
 	}
-	if id == s.cfg.MemberID { // a leader that goes without a word leaves the others without one until they miss it
-		if err := s.HandOver(ctx); err != nil {
-			s.cfg.Logger.Warn("leadership not handed over before the removal", "error", err)
-		}
+	if err := s.replaceLeader(ctx, id); err != nil {
+		s.cfg.Logger.Warn("leadership not handed over before the removal", "member", membership.FormatID(id), "error", err)
 	}
 	return s.changeMembers(ctx, change{
 		propose: func(request uint64) wire.ConfChange { return membership.RemoveChange(request, id) },

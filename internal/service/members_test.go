@@ -168,21 +168,26 @@ func TestMembersAreTold(t *testing.T) {
 	})
 }
 
-// TestLeaderRemovesItself: the others do not miss it.
-func TestLeaderRemovesItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := settled(t, 3)
-		leader := c.Leader()
-		begin := time.Now()
-		all, err := leader.MemberRemove(t.Context(), leader.ID)
-		if err != nil || len(all) != 2 {
-			t.Fatal(all, err)
-		}
-		put(t, c.Follower(), "k", "v")
-		if took := time.Since(begin); took > servicetest.ElectionTimeout/2 {
-			t.Errorf("the next write was answered after %v", took)
-		}
-	})
+// TestRemovedLeader: the others do not miss a leader that is removed, whoever was asked for that.
+func TestRemovedLeader(t *testing.T) {
+	for _, itself := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := settled(t, 3)
+			leader, asked := c.Leader(), c.Follower()
+			if itself {
+				asked = leader
+			}
+			begin := time.Now()
+			all, err := asked.MemberRemove(t.Context(), leader.ID)
+			if err != nil || len(all) != 2 {
+				t.Fatal(all, err)
+			}
+			put(t, c.Follower(), "k", "v")
+			if took := time.Since(begin); took > servicetest.ElectionTimeout/2 {
+				t.Errorf("asking the leader %v: the next write was answered after %v", itself, took)
+			}
+		})
+	}
 }
 
 // TestPromotion: the leader decides, whoever was asked.

@@ -41,6 +41,20 @@ func (s *Service) HandOver(ctx context.Context) error {
 	return s.handOver(ctx, to, func(lead uint64) bool { return lead != 0 && lead != s.cfg.MemberID })
 }
 
+// replaceLeader has another member lead if the one with id does: one that goes without a word leaves the others without a leader until they
+// miss it. A follower takes over itself.
+func (s *Service) replaceLeader(ctx context.Context, id uint64) error {
+	if s.member.Status().Lead != id {
+		return nil
+	}
+	ctx, cancel := s.clock.WithTimeout(ctx, 2*s.cfg.ElectionTimeout)
+	defer cancel()
+	if id == s.cfg.MemberID {
+		return s.HandOver(ctx)
+	}
+	return s.handOver(ctx, s.cfg.MemberID, func(lead uint64) bool { return lead != 0 && lead != id })
+}
+
 // successor is the voter whose connection has stood longest, 0 if there is none; others reports whether there are other voters at all.
 func (s *Service) successor() (to uint64, others bool) {
 	var longest time.Duration
