@@ -38,7 +38,7 @@ var (
 // is not committed, and appends a change that makes self a voter, if it is none, and one that removes each other member. cluster is the
 // membership as of log.Applied; peerURLs are self's, for a self that is no member yet. Nothing that is passed is modified.
 //
-// What the others have committed beyond this log is lost, and should they still run, they are a second cluster with the same id.
+// What the others have committed beyond this log is lost. Should they still run, they are told that they were removed, and stop.
 func ForceNewCluster(log Log, cluster *membership.Cluster, self uint64, peerURLs []string) (Forced, error) {
 	commit := max(log.HardState.Commit, log.Applied)
 	if last := log.Mark + uint64(len(log.Entries)); commit > last || log.Applied < log.Mark {
