@@ -45,7 +45,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	l := &laboratory{root: root, dir: dir, limit: *limit, procs: *procs}
-	err = l.judge(ctx, all, *sound, stdout)
+	if err = l.control(ctx, *sound); err == nil {
+		err = l.judge(ctx, all, stdout)
+	}
 	return errors.Join(err, os.RemoveAll(dir))
 }
 
@@ -64,51 +66,62 @@ func findRoot() (string, error) {
 	return "", err
 }
 
-// judge tries every mutant and prints the table. It fails if one was not found.
-func (l *laboratory) judge(ctx context.Context, all []*mutant, sound time.Duration, stdout io.Writer) error {
-	if sound > 0 {
-		if err := l.control(ctx, sound); err != nil {
-			return err
-		}
-	}
+// judge tries every mutant and prints the table. It fails if one was not found or could not be tried.
+func (l *laboratory) judge(ctx context.Context, all []*mutant, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%-36s %-18s %-24s %8s %8s\n", "mutant", "seed", "found by", "seeds", "seconds")
-	missed := 0
+	missed, broken := 0, []error(nil)
 	for _, m := range all {
 		t, err := l.try(ctx, m)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		seed, check := "-", "NOTHING"
-		if t.found {
+		switch {
+		case err != nil:
+			broken = append(broken, fmt.Errorf("%s: %w", m.name, err))
+			check = "NOT TRIED"
+		case t.found:
 			seed, check = fmt.Sprint(t.seed), t.check
-		} else {
+		default:
 			missed++
 		}
 		fmt.Fprintf(stdout, "%-36s %-18s %-24s %8d %8.1f\n", m.name, seed, check, t.seeds, t.took.Seconds())
 	}
 	if missed > 0 {
-		return fmt.Errorf("%d of %d mutants were not found", missed, len(all))
+		broken = append(broken, fmt.Errorf("%d of %d mutants were not found", missed, len(all)))
 	}
-	return nil
+	return errors.Join(broken...)
 }
 
-func (l *laboratory) try(ctx context.Context, m *mutant) (trial, error) {
-	program, err := l.build(ctx, m)
+// try looks for a seed that finds a mutant, and does not fail without it, until the time is over.
+func (l *laboratory) try(ctx context.Context, m *mutant) (t trial, err error) {
+	program, err := l.build(ctx, "mutant", m)
 	if err != nil {
-		return trial{}, err
+		return t, err
 	}
-	return l.run(ctx, program, m.flags)
+	for left := l.limit; left > 0 && !t.found && err == nil; left = l.limit - t.took {
+		var more trial
+		if more, err = l.run(ctx, program, m.flags, "-for", left.String()); err == nil && more.found {
+			more.found, err = l.convicts(ctx, m, more)
+		}
+		more.seeds, more.took = more.seeds+t.seeds, more.took+t.took
+		t = more
+	}
+	return t, err
 }
 
-// control makes sure that it is the mutants that are found.
-func (l *laboratory) control(ctx context.Context, limit time.Duration) error {
-	program, err := l.build(ctx, nil)
-	if err != nil {
+// convicts reports whether it is the mutant that a seed found: without it nothing is wrong.
+func (l *laboratory) convicts(ctx context.Context, m *mutant, t trial) (bool, error) {
+	without, err := l.run(ctx, l.sound, m.flags, "-seed", fmt.Sprint(t.seed), "-seeds", "1")
+	return err == nil && !without.found, err
+}
+
+// control builds the simulator without a mutant, and makes sure that it runs clean for a while.
+func (l *laboratory) control(ctx context.Context, limit time.Duration) (err error) {
+	if l.sound, err = l.build(ctx, "sound", nil); err != nil || limit <= 0 {
 		return err
 	}
-	without := *l
-	without.limit = limit
-	t, err := without.run(ctx, program, nil)
+	t, err := l.run(ctx, l.sound, nil, "-for", limit.String())
 	if err == nil && t.found {
 		err = fmt.Errorf("seed %d fails without any mutant: %s", t.seed, t.check)
 	}

@@ -91,7 +91,7 @@ func TestWatch(t *testing.T) {
 		{"first seed 40, 2 at a time\n12 seeds in 3s (4.00 per second), and so on\n", trial{seeds: 12}},
 		{"", trial{}},
 	} {
-		if got := watch(strings.NewReader(tc.text), 40); got != tc.want {
+		if got := watch(strings.NewReader(tc.text)); got != tc.want {
 			t.Errorf("%+v of %q, expected %+v", got, tc.text, tc.want)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,15 +27,16 @@ type trial struct {
 
 // laboratory is where mutants are made and tried.
 type laboratory struct {
-	root  string // of the project
-	dir   string // for what is made here
-	limit time.Duration
+	root  string        // of the project
+	dir   string        // for what is made here
+	limit time.Duration // for each mutant
 	procs int
+	sound string // the simulator without a mutant
 }
 
-// build makes the simulator with a mutant in it, or as it is if m is nil, and returns the program.
-func (l *laboratory) build(ctx context.Context, m *mutant) (string, error) {
-	program := filepath.Join(l.dir, "sim")
+// build makes the simulator under a name, with a mutant in it, or as it is if m is nil, and returns the program.
+func (l *laboratory) build(ctx context.Context, name string, m *mutant) (string, error) {
+	program := filepath.Join(l.dir, name)
 	args := []string{"build", "-o", program}
 	if m != nil {
 		overlay, err := l.overlay(m)
@@ -75,14 +75,14 @@ func (l *laboratory) overlay(m *mutant) (string, error) {
 	return name, os.WriteFile(name, text, 0o644)
 }
 
-// run lets a built simulator try fresh seeds until one fails or the time is over.
-func (l *laboratory) run(ctx context.Context, program string, flags []string) (trial, error) {
-	ctx, cancel := context.WithCancel(ctx)
+// grace is how long a seed may go on after the time is over. Then the simulator hangs, which it must not.
+const grace = 3 * time.Minute
+
+// run lets a built simulator run up to its first failure. Which seeds it tries the arguments say; without -seed they are fresh ones.
+func (l *laboratory) run(ctx context.Context, program string, flags []string, args ...string) (trial, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limit+grace)
 	defer cancel()
-	first := rand.Uint64() >> 16
-	args := []string{
-		"-seed", fmt.Sprint(first), "-for", l.limit.String(), "-procs", fmt.Sprint(l.procs), "-out", filepath.Join(l.dir, "failures"),
-	}
+	args = append(args, "-procs", fmt.Sprint(l.procs), "-out", filepath.Join(l.dir, "failures"))
 	cmd := exec.CommandContext(ctx, program, append(args, flags...)...)
 	cmd.Dir, cmd.Stderr = l.root, os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -93,7 +93,7 @@ func (l *laboratory) run(ctx context.Context, program string, flags []string) (t
 	if err := cmd.Start(); err != nil {
 		return trial{}, err
 	}
-	t := watch(out, first)
+	t := watch(out)
 	t.took = time.Since(start)
 	if t.found {
 		cancel() // one is enough
@@ -108,11 +108,15 @@ func (l *laboratory) run(ctx context.Context, program string, flags []string) (t
 }
 
 // watch reads what a simulator prints up to the first failure.
-func watch(out io.Reader, first uint64) (t trial) {
-	failure, totals := regexp.MustCompile(`^FAIL seed (\d+): ([\w-]+)`), regexp.MustCompile(`^(\d+) seeds in `)
+func watch(out io.Reader) (t trial) {
+	begin, failure, totals := regexp.MustCompile(`^first seed (\d+)`), regexp.MustCompile(`^FAIL seed (\d+): ([\w-]+)`), regexp.MustCompile(`^(\d+) seeds in `)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
+	first := uint64(0)
 	for lines.Scan() {
+		if m := begin.FindStringSubmatch(lines.Text()); m != nil {
+			first = number(m[1])
+		}
 		if m := failure.FindStringSubmatch(lines.Text()); m != nil {
 			t.found, t.seed, t.check = true, number(m[1]), m[2]
 			t.seeds = t.seed - first + 1
