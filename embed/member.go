@@ -37,6 +37,7 @@ type Member struct {
 	edges  *edges
 	addrs  []net.Addr
 
+	gone  chan struct{} // capacity 1: the member's own removal was applied
 	ready chan struct{} // closed when the member serves
 	done  chan struct{} // closed when the member ends by itself
 	fail  sync.Once
@@ -71,7 +72,7 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{logger: logger, ready: make(chan struct{}), done: make(chan struct{})}
+	m := &Member{logger: logger, gone: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{})}
 	listeners, err := m.open(ctx, &own, &security)
 	if err != nil {
 		return nil, err
@@ -111,8 +112,8 @@ func (m *Member) open(ctx context.Context, cfg *Config, security *peerTLS) ([]ne
 // run starts node and service on the opened data.
 func (m *Member) run(cfg *Config, dialTLS *tls.Config, metrics *ops.Metrics) {
 	m.peers = newPeers(cfg, m.data, dialTLS, metrics, m.logger, m.removed)
-	m.svc = service.New(serviceConfig(cfg, m.data, m.peers, metrics, m.logger), m.data.applier.Machine())
-	m.node = node.Start(nodeConfig(cfg, m.data, m.peers, m.svc, metrics, m.logger))
+	m.svc = service.New(m.serviceConfig(cfg, metrics), m.data.applier.Machine())
+	m.node = node.Start(m.nodeConfig(cfg, metrics))
 	m.svc.Bind(m.node, m.data.backend)
 	m.peers.link.bind(m.node)
 	m.door.open(m.peers.handler(m.svc, m.data.meta.ClusterID))
@@ -125,14 +126,33 @@ func (m *Member) removed(how error) {
 	m.failed(ErrRemoved)
 }
 
-// watchNode ends the member when its node fails.
+// lingerAfterRemoval is the time that a removed member goes on answering the others: the message that tells the last of them of the removal
+// may have got lost, and two members cannot do without each other until both know.
+const lingerAfterRemoval = time.Second
+
+// watchNode ends the member when its node fails, or some time after the member's removal was applied.
 func (m *Member) watchNode() {
-	select {
-	case <-m.node.Done():
-		m.failed(m.node.Err())
-	case <-m.ctx.Done():
+	linger := time.NewTimer(0)
+	<-linger.C
+	defer linger.Stop()
+	for {
+		select {
+		case <-m.node.Done():
+			m.failed(m.node.Err())
+			return
+		case <-m.gone:
+			linger.Reset(lingerAfterRemoval)
+		case <-linger.C:
+			m.removed(errSelfRemoved)
+			return
+		case <-m.ctx.Done():
+			return
+		}
 	}
 }
+
+// selfRemoved notes that the member's own removal was applied. The service says so once.
+func (m *Member) selfRemoved() { m.gone <- struct{}{} }
 
 // readyPause is the time between two tries to read through the leader. A try waits for a leader itself.
 const readyPause = 50 * time.Millisecond

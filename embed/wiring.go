@@ -1,7 +1,6 @@
 package embed
 
 import (
-	"log/slog"
 	"runtime"
 	"strconv"
 	"strings"
@@ -37,51 +36,52 @@ func minLeaseTTL(cfg *config.Config) int64 {
 	return lease.MinTTL(int(cfg.ElectionMs/cfg.HeartbeatMs), millis(cfg.HeartbeatMs))
 }
 
-func serviceConfig(cfg *config.Config, d *data, p *peers, m *ops.Metrics, logger *slog.Logger) service.Config {
+func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service.Config {
 	return service.Config{
-		Logger: logger, ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID,
+		Logger: m.logger, ClusterID: m.data.meta.ClusterID, MemberID: m.data.meta.NodeID,
 		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
 		Version: version.Version, ClusterVersion: clusterVersion,
 		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes,
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg),
 		StrictReconfig: cfg.StrictReconfigCheck,
-		Peers:          p.client, MembersChanged: p.setMembers, SelfRemoved: func() { p.link.Removed(errSelfRemoved) },
+		Peers:          m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
 		Metrics: service.Metrics{
-			Range: m.Range, Request: m.Request,
+			Range: metrics.Range, Request: metrics.Request,
 			Lease: func(change service.LeaseChange, ttl int64) {
 				switch change {
 				case service.LeaseGranted:
-					m.LeaseGranted.Inc()
-					m.LeaseTTL.Observe(float64(ttl))
+					metrics.LeaseGranted.Inc()
+					metrics.LeaseTTL.Observe(float64(ttl))
 				case service.LeaseRenewed:
-					m.LeaseRenewed.Inc()
+					metrics.LeaseRenewed.Inc()
 				case service.LeaseRevoked:
-					m.LeaseRevoked.Inc()
+					metrics.LeaseRevoked.Inc()
 				}
 			},
-			LeaseExpired: m.LeaseExpired.Inc,
+			LeaseExpired: metrics.LeaseExpired.Inc,
 		},
 	}
 }
 
-func nodeConfig(cfg *config.Config, d *data, p *peers, svc *service.Service, m *ops.Metrics, logger *slog.Logger) node.Config {
+func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Config {
+	d, sessions := m.data, m.peers.transport
 	return node.Config{
-		Logger: logger, Consensus: d.consensus, Applier: d.applier, Log: d.log, Backend: d.backend,
-		Send: p.transport.Send, SendSnapshot: p.transport.SendSnapshot,
+		Logger: m.logger, Consensus: d.consensus, Applier: d.applier, Log: d.log, Backend: d.backend,
+		Send: sessions.Send, SendSnapshot: sessions.SendSnapshot,
 		Adopt: d.dir.AdoptReceived, DropReceived: d.dir.DropReceived,
 		Restore:      func(*backend.Backend) (*machine.Machine, error) { return d.restore(cfg) },
 		SnapshotData: func(m *machine.Machine) []byte { return m.Members().StoreJSON() },
 		Connected: func(id uint64) bool {
-			_, ok := p.transport.Connected(id)
+			_, ok := sessions.Connected(id)
 			return ok
 		},
 		Tick: millis(cfg.HeartbeatMs), FlushInterval: cfg.BatchInterval,
 		CompactionBatch: cfg.CompactionBatchLimit, CompactionPause: cfg.CompactionSleep, SlowApply: cfg.WarningApply,
 		KeepSegments: int(cfg.MaxWALs), MaxPending: maxPending, MaxBacklog: maxBacklog,
-		Observer: svc,
+		Observer: m.svc,
 		Metrics: node.Metrics{
-			Apply:     func(took time.Duration, b *replica.Batch) { observeApply(m, took, b) },
-			SlowApply: m.SlowApply.Inc, ProposalFailed: m.ProposalsFailed.Inc, LeaderChanged: m.LeaderChanges.Inc, ReadFailed: m.ReadsFailed.Inc,
+			Apply:     func(took time.Duration, b *replica.Batch) { observeApply(metrics, took, b) },
+			SlowApply: metrics.SlowApply.Inc, ProposalFailed: metrics.ProposalsFailed.Inc, LeaderChanged: metrics.LeaderChanges.Inc, ReadFailed: metrics.ReadsFailed.Inc,
 		},
 	}
 }
