@@ -48,6 +48,7 @@ type clusterMember struct {
 	received map[uint64]*backend.MemoryDisk
 	observed atomic.Int64 // batches with Installed
 
+	change   func(*node.Config)
 	applying *gate                       // which the observer passes, nil is none
 	sending  func(w io.Writer) io.Writer // wraps what a snapshot is written to
 }
@@ -58,7 +59,7 @@ func newCluster(t testing.TB, founders, others int) *cluster {
 	for id := range uint64(founders + others) {
 		m := &clusterMember{
 			c: c, id: id + 1, fs: vfs.NewMem(), disk: backend.NewMemoryDisk(), received: map[uint64]*backend.MemoryDisk{},
-			opts: replica.ConsensusOptions{MarkEvery: 100, CatchupEntries: 20},
+			opts: replica.ConsensusOptions{MarkEvery: 100, CatchupEntries: 20, HoldTicks: 20},
 		}
 		m.found(founders)
 		c.members = append(c.members, m)
@@ -112,8 +113,8 @@ func (m *clusterMember) start() *node.Node {
 	nc.Log, nc.Backend, nc.Observer = log, b, m
 	nc.Send, nc.SendSnapshot, nc.Adopt, nc.Restore, nc.DropReceived = m.send, m.sendSnapshot, m.adopt, m.restore, m.dropReceived
 	nc.Connected = func(id uint64) bool { return !m.cut.Load() && !m.c.members[id-1].cut.Load() }
-	if m.applying != nil {
-		nc.MaxPendingBytes = slowBytes
+	if m.change != nil {
+		m.change(&nc)
 	}
 	n := node.Start(nc)
 	m.node.Store(n)
@@ -188,7 +189,12 @@ func (m *clusterMember) sendSnapshot(ctx context.Context, one wire.Message, body
 	return nil
 }
 
+// adopt demands that the log has the snapshot's mark durably before the file is exchanged.
 func (m *clusterMember) adopt(index uint64) error {
+	rec, err := wal.Read(disks{}.wal(m.fs.Crash(vfs.CrashOptions{})))
+	if err != nil || rec.Mark.Index < index {
+		m.c.t.Errorf("member %d adopts the file of %d, but a crash would find mark %d, %v", m.id, index, rec.Mark.Index, err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	from := m.received[index]
@@ -342,6 +348,44 @@ func TestMemberJoins(t *testing.T) {
 	c.same(c.members...)
 }
 
+// TestSnapshotEndsACompaction: what waits for a compaction that the old machine never finishes is answered when the new one has none.
+func TestSnapshotEndsACompaction(t *testing.T) {
+	c := newCluster(t, 3, 0)
+	late := c.members[2] // its election timeout is the longest
+	late.change = func(nc *node.Config) { nc.CompactionPause = time.Hour }
+	for _, m := range c.members {
+		m.start()
+	}
+	lead := c.leader()
+	if lead == late {
+		t.Fatal("the member that is to be late leads")
+	}
+	for i := range 300 {
+		check(t, lead.put(fmt.Sprint("k", i%100), fmt.Sprint(i)))
+	}
+	check(t, compact(t.Context(), lead.node.Load(), 250))
+	check(t, lead.node.Load().WaitCompacted(t.Context()))
+	check(t, late.node.Load().ReadIndex(t.Context()))
+	waiting := make(chan error, 1)
+	go func() { waiting <- late.node.Load().WaitCompacted(t.Context()) }()
+	late.cut.Store(true)
+	for i := range 300 {
+		check(t, lead.put("k", fmt.Sprint(i)))
+	}
+	lead.forgets(400)
+	select {
+	case <-waiting:
+		t.Error("the compaction is done already")
+	default:
+	}
+	late.cut.Store(false)
+	check(t, <-waiting)
+	c.same(c.members...)
+	check(t, compact(t.Context(), lead.node.Load(), 500))
+	check(t, late.node.Load().ReadIndex(t.Context()))
+	c.same(c.members...)
+}
+
 const slowBytes = 64 << 10
 
 // TestASlowMachineIsNotFlooded stops the machine of a follower for a while: it takes in no more than it has room for, the others go on, and
@@ -350,7 +394,9 @@ func TestASlowMachineIsNotFlooded(t *testing.T) {
 	const value = 4 << 10
 	c := newCluster(t, 3, 0)
 	c.members[2].applying = newGate() // its election timeout is the longest
+	c.members[2].change = func(nc *node.Config) { nc.MaxPendingBytes = slowBytes }
 	for _, m := range c.members {
+		m.opts.HoldTicks = 3000
 		m.start()
 	}
 	lead, slow := c.leader(), c.members[2]
@@ -417,6 +463,7 @@ func TestEntriesStayForWhomASnapshotIsSent(t *testing.T) {
 	held, goOn := make(chan struct{}), make(chan struct{})
 	var sent atomic.Int64
 	for _, m := range c.members {
+		m.opts.HoldTicks = 300
 		m.sending = func(w io.Writer) io.Writer {
 			if sent.Add(1) == 1 {
 				close(held)

@@ -119,6 +119,7 @@ func (c *Consensus) lookAtPeers() {
 			c.followerOf(p.ID).look(p, st.First, c.opts.HoldTicks)
 		}
 	}
+	c.forget() // what nobody needs any more goes even if nothing is written
 }
 
 // look counts a tick. A member that gets on, or is heard of and not waiting for a snapshot, has its time anew.
