@@ -277,6 +277,7 @@ func TestLostChange(t *testing.T) {
 		c.Heal(leader.ID, follower.ID)
 		check(t, <-done)
 		// A change that was made without this member hearing of it is not made twice, and is no error.
+		after(servicetest.Tick) // the leader has applied the change before
 		index := leader.Status().RaftIndex
 		c.Block(leader.ID, follower.ID)
 		added := make(chan error, 1)
