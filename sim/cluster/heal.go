@@ -11,7 +11,7 @@ const (
 	quietAfter  = 6e9   // clients go on so long
 	lookEvery   = 250e6 // between two looks at whether all is well
 	healTimeout = 180e9
-	watchTime   = 3e9 // that watchers have to see everything
+	watchTime   = 12e9 // that watchers have to see everything
 )
 
 // heal ends all trouble and demands that the cluster comes to rest: it has a leader, all clients get their answers, and all members are

@@ -38,6 +38,7 @@ type host struct {
 	room    int64 // bytes until the disk is full, -1 is no limit
 	power   int   // disk calls until the power fails, -1 is never
 	sync    bool  // the next sync fails
+	short   bool  // a write was done in part; disks that lose power then may hold what the log takes for damage
 
 	promised promise // what the log has reported as stored
 }
@@ -138,7 +139,7 @@ func (h *host) takeRoom(op vfs.Op) error {
 		return nil
 	}
 	part := h.room
-	h.room = 0
+	h.room, h.short = 0, true
 	return &vfs.PartialWrite{Bytes: part, Err: syscall.ENOSPC}
 }
 
@@ -210,8 +211,11 @@ func (h *host) end(o vfs.CrashOptions) {
 	h.clock.local, h.clock.virtual = h.localTime(), h.w.engine.Now()
 	h.member = nil
 	m.proc.Kill()
+	if h.short {
+		o.KeepUnsynced = 1
+	}
 	h.fs, h.file = h.fs.Crash(o), h.file.Crash()
-	h.power = -1
+	h.power, h.short = -1, false
 }
 
 // crash takes the power from the member, perhaps in the middle of a write.

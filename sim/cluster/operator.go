@@ -143,29 +143,12 @@ func (o *operator) carryOut(m *member, t task) {
 	case plan.Promote:
 		_, err = m.service.MemberPromote(ctx, t.id)
 	case plan.Remove:
-		err = m.remove(ctx, t.id)
+		_, err = m.service.MemberRemove(ctx, t.id)
 	}
 	if err == nil {
 		o.w.faults[string(t.kind)+" done"]++
 	}
 }
-
-// remove removes a member. A leader that is to go hands over first, so that nobody waits for what only it knows.
-func (m *member) remove(ctx context.Context, id uint64) error {
-	if id == m.host.id {
-		if err := m.service.HandOver(ctx); err != nil {
-			return err
-		}
-		if !m.w.alone(m) {
-			return kverr.LeaderChanged // and ask the next one
-		}
-	}
-	_, err := m.service.MemberRemove(ctx, id)
-	return err
-}
-
-// alone reports whether a member is the only voter.
-func (w *world) alone(m *member) bool { return len(m.machine.ConfState().Voters) == 1 }
 
 // final reports whether trying again makes no sense.
 func final(err error) bool {

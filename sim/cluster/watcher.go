@@ -23,12 +23,16 @@ type watcher struct {
 // stream is a watch stream as its client sees it.
 type stream struct {
 	arrival int64 // of the latest message: they keep their order
+	created bool  // the member has answered
 	ended   bool  // what still arrives counts no more
 	cancel  func()
 }
 
-// watchPause is the time between two streams of a watcher, in virtual nanoseconds.
-const watchPause = 100e6
+// Times of a watcher, in virtual nanoseconds.
+const (
+	watchPause    = 100e6 // between two streams
+	createTimeout = 5e9   // for the answer to the beginning of one
+)
 
 func (v *watcher) begin() { v.w.engine.After(v.rng.Int64N(5e9), v.open) }
 
@@ -49,6 +53,11 @@ func (v *watcher) open() {
 			return
 		}
 		m.proc.Exec(func() { m.proc.Go(func() { v.serve(m, s, req) }) })
+	})
+	v.w.engine.After(createTimeout, func() {
+		if !s.created {
+			v.lost(s)
+		}
 	})
 	if v.config.Think > 0 {
 		v.w.engine.After(v.config.Think/2+v.rng.Int64N(v.config.Think), func() { v.leave(s) })
@@ -150,6 +159,7 @@ func (v *watcher) receive(s *stream, from *host, raw []byte) {
 	}
 	v.w.engine.Note("watched", v.index, uint64(msg.Revision), uint64(len(msg.Events)))
 	v.w.engine.Comment(v.index, "watch from %x: created %v canceled %v %q rev %d events %v", from.id, msg.Created, msg.Canceled, msg.Reason, msg.Revision, msg.Events)
+	s.created = true
 	if msg.Created && !msg.Canceled {
 		v.created(&msg)
 		return
