@@ -277,6 +277,18 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
+// TestAllocate: short byte strings share blocks, not bytes.
+func TestAllocate(t *testing.T) {
+	f := newFrames(nil)
+	a, b := f.allocate(10), f.allocate(20)
+	if len(a) != 10 || cap(a) != 10 || len(b) != 20 || len(f.block) != blockBytes-30 {
+		t.Fatalf("got %d of %d and %d, %d left", len(a), cap(a), len(b), len(f.block))
+	}
+	if c := f.allocate(blockBytes); len(c) != blockBytes || len(f.block) != blockBytes-30 {
+		t.Fatalf("a long one took from the block: %d left", len(f.block))
+	}
+}
+
 // fuzzDecoder: no input breaks a decoder, and what it accepts is what an encoder writes.
 func fuzzDecoder(f *testing.F, kind streamKind) {
 	for seed := range uint64(4) {

@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -168,6 +169,54 @@ func TestPeerThatNeverReads(t *testing.T) {
 		}
 		if !a.attached(3) {
 			t.Fatal("the other peer was cut, too")
+		}
+		_, again := n.rawStream(t, 2, 1, messageStream)
+		synctest.Wait()
+		want := wire.Message{Type: wire.MsgAppResp, From: 1, To: 2, Index: 77}
+		a.Send([]wire.Message{want})
+		got, err := newDecoder(messageStream, newFrames(again), 1, 2).decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameMessage(t, got, want) // not what was queued for the stream that was cut
+	})
+}
+
+// TestAttachWaits: the newer stream begins when the older has ended, and finds what the older left, whether that had noticed it or not.
+func TestAttachWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o outgoing
+		o.init(messageStream)
+		newStream := func() *stream {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			return &stream{ctx: ctx, cancel: cancel, done: make(chan struct{})}
+		}
+		older, newer := newStream(), newStream()
+		o.attach(older)
+		o.push(&wire.Message{Index: 1})
+		<-o.ready
+		attached := make(chan struct{})
+		go func() { o.attach(newer); close(attached) }()
+		synctest.Wait()
+		select {
+		case <-attached:
+			t.Fatal("attached beside the older stream")
+		default:
+		}
+		if context.Cause(older.ctx) != errReplaced {
+			t.Fatalf("the older stream ends with %v", context.Cause(older.ctx))
+		}
+		if left := o.detach(older); len(left) != 0 {
+			t.Fatalf("the older took %d messages along", len(left))
+		}
+		<-attached
+		select {
+		case <-o.ready:
+		default:
+			t.Fatal("nothing says that messages wait")
+		}
+		if left := o.detach(newer); len(left) != 1 {
+			t.Fatalf("%d messages were left", len(left))
 		}
 	})
 }
@@ -346,7 +395,7 @@ func TestPipelineBounds(t *testing.T) {
 			posts <- struct{}{}
 			<-r.Context().Done()
 		})
-		a := n.alone(t, nil)
+		a := n.alone(t, func(c *Config) { c.Timing.Redial = 10 * time.Second })
 		for range 100 {
 			a.Send([]wire.Message{heartbeat(1, 2)})
 			synctest.Wait()

@@ -129,7 +129,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// deadlineReader reads a request's body; every read has its time. At the end of the body the deadline is gone.
+// deadlineReader reads a request's body; every read has its time. At the end of the body the deadline is gone: from there on the
+// server reads, to learn of the connection's end, and must not be disturbed.
 type deadlineReader struct {
 	ctx  context.Context
 	rc   *http.ResponseController

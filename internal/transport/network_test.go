@@ -179,7 +179,7 @@ func (n *network) start(t *testing.T, id uint64, change func(*Config)) *member {
 		change(&cfg)
 	}
 	m.Transport = New(cfg)
-	m.server = &http.Server{Handler: m.Handler(), ErrorLog: log.New(t.Output(), "", 0)}
+	m.server = &http.Server{Handler: m.Handler(), ErrorLog: log.New(io.Discard, "", 0)}
 	l := n.listen(address(id))
 	go func() { defer close(m.done); _ = m.server.Serve(l) }()
 	t.Cleanup(m.stop)

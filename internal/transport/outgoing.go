@@ -156,10 +156,6 @@ func newStreamWriter(p *peer, o *outgoing, w http.ResponseWriter) *streamWriter 
 
 // begin sends the head of the answer.
 func (s *streamWriter) begin(ctx context.Context) error {
-	// The request is read. What a server sets as the time for reading requests must not end the stream.
-	if err := s.rc.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	if err := s.arm(ctx); err != nil {
 		return err
 	}

@@ -81,14 +81,13 @@ func (p *peer) sendSnapshot(ctx context.Context, m *wire.Message, body func(io.W
 		err = p.checkPost(resp)
 		resp.Body.Close()
 	}
-	r.CloseWithError(errHungUp) // if the answer came before the body's end
-	if written := <-done; written != nil && !errors.Is(written, errHungUp) {
-		return written
-	}
+	// The client has closed r or is about to, so the writer ends, whatever came of the request.
+	written := <-done
 	if err != nil {
 		p.urls.failed(u)
+		return withoutURL(err)
 	}
-	return withoutURL(err)
+	return written // not nil if the peer said yes before it had everything
 }
 
 // writeSnapshot writes what the body of POST /raft/snapshot holds.

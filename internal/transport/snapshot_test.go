@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -249,6 +250,48 @@ func TestSnapshotFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSnapshotRefusalIsTold: the reason is the receiver's, not that it did not read on.
+func TestSnapshotRefusalIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		letServersEnd(t)
+		n := newNetwork()
+		a, b := n.start(t, 1, nil), n.start(t, 2, nil)
+		a.SetPeers(peersOf(1, 2))
+		b.SetPeers(peersOf(1, 2))
+		b.local.snapshot = func(context.Context, wire.Message, io.Reader) error { return errors.New("disk full") }
+		body, _ := file(2_000_000)
+		err := a.SendSnapshot(t.Context(), snapshotMessage(1, 2), body)
+		if err == nil || !strings.Contains(err.Error(), "500: failed to receive the snapshot: disk full") {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+// TestSnapshotTakesTime: a receiver that takes long behind the body's end is not disturbed, if the sender is patient.
+func TestSnapshotTakesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		letServersEnd(t)
+		n := newNetwork()
+		a := n.start(t, 1, func(c *Config) { c.Timing.Answer = time.Hour })
+		b := n.start(t, 2, nil)
+		a.SetPeers(peersOf(1, 2))
+		b.SetPeers(peersOf(1, 2))
+		b.local.snapshot = func(ctx context.Context, _ wire.Message, body io.Reader) error {
+			for range 2 {
+				if _, err := io.Copy(io.Discard, body); err != nil {
+					return err
+				}
+			}
+			time.Sleep(time.Minute)
+			return ctx.Err()
+		}
+		body, _ := file(1_000_000)
+		if err := a.SendSnapshot(t.Context(), snapshotMessage(1, 2), body); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestSnapshotRemovedAndUnknown(t *testing.T) {

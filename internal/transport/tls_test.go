@@ -59,14 +59,14 @@ func overTLS(t *testing.T, id uint64, cert tls.Certificate, pool *x509.CertPool)
 		TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}},
 	})
 	m.server = &http.Server{
-		Handler: m.Handler(), ErrorLog: log.New(t.Output(), "", 0), ReadTimeout: 200 * time.Millisecond, // streams outlive it
-		TLSConfig: &tls.Config{
-			Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-			NextProtos: []string{"h2", "http/1.1"},
-		},
-		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // as etcd: h2 is offered and not spoken
+		Handler: m.Handler(), ErrorLog: log.New(io.Discard, "", 0), ReadTimeout: 200 * time.Millisecond, // streams outlive it
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
-	go func() { defer close(m.done); _ = m.server.ServeTLS(l, "", "") }()
+	l = tls.NewListener(l, &tls.Config{
+		Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		NextProtos: []string{"h2", "http/1.1"}, // as etcd: the first is offered and not spoken
+	})
+	go func() { defer close(m.done); _ = m.server.Serve(l) }()
 	t.Cleanup(m.stop)
 	return m, self
 }
