@@ -24,7 +24,7 @@ PACKAGES = $$(go list ./... | grep -v /test/cluster)
 
 test: lint ## what CI asks of the root module
 	go test -race -timeout 10m -json $(PACKAGES) | $(SUMMARY)
-	go test -tags faultpoints -json ./internal/faultpoint | $(SUMMARY)
+	go test -tags faultpoints -json ./internal/faultpoint ./cmd/quoin | $(SUMMARY)
 	go test -timeout 10m -json ./test/cluster | $(SUMMARY)
 
 lint: ## format, vet, static analysis

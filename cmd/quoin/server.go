@@ -15,6 +15,7 @@ import (
 
 	"github.com/quoin-kv/quoin/embed"
 	"github.com/quoin-kv/quoin/internal/config"
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 )
 
 // Exit codes of the server.
@@ -68,7 +69,17 @@ func serveWith(ctx context.Context, cfg *config.Config, warnings []config.Warnin
 }
 
 // runMember starts a member, waits for the end of ctx or of the member, and returns the exit code.
-func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) int {
+func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) (code int) {
+	stopPoints, err := faultpoint.Serve()
+	if err != nil {
+		logger.Error("fault points", "error", err)
+		return exitFault
+	}
+	defer func() {
+		if err := stopPoints(); err != nil {
+			code = exitFault
+		}
+	}()
 	m, err := embed.Start(ctx, cfg, logger)
 	if err != nil {
 		logger.Error("the member cannot start", "error", err)

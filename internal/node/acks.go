@@ -3,6 +3,7 @@ package node
 import (
 	"sync"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -25,6 +26,7 @@ func (n *Node) sendAfterSync(ms []wire.Message) {
 		ms = n.acks.hold(ms)
 	}
 	if len(ms) > 0 {
+		faultpoint.Hit(faultpoint.RaftBeforeFollowerSend)
 		n.cfg.Send(ms)
 	}
 	n.releaseAcks()

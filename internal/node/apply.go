@@ -3,8 +3,10 @@ package node
 import (
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 // runApplier applies what is committed, in batches, and moves compactions on in between.
@@ -49,6 +51,7 @@ func (n *Node) applyRun() error {
 	if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
 		return failed("waiting for the database file", err)
 	}
+	hitEntries(n.run)
 	start := time.Now()
 	n.applyMu.Lock()
 	batch, err := n.cfg.Applier.Apply(n.run, n.waiters.has)
@@ -63,12 +66,30 @@ func (n *Node) applyRun() error {
 	return nil
 }
 
+// hitEntries passes the fault points of entries.
+func hitEntries(entries []wire.Entry) {
+	if !faultpoint.Enabled {
+		return
+	}
+	for i := range entries {
+		if entries[i].Type == wire.EntryNormal {
+			faultpoint.Hit(faultpoint.BeforeApplyOneEntry)
+		} else {
+			faultpoint.Hit(faultpoint.BeforeApplyOneConfChange)
+		}
+	}
+}
+
 // finish makes a batch visible and answers those who waited for it, in that order.
 func (n *Node) finish(batch *replica.Batch, took time.Duration) {
+	if batch.Compaction {
+		faultpoint.Hit(faultpoint.CompactBeforeCommitScheduled)
+	}
 	n.publishBatch(batch)
 	n.waiters.answer(batch.Outcomes)
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
 	if batch.Compaction {
+		faultpoint.Hit(faultpoint.CompactAfterCommitScheduled)
 		poke(n.compact)
 	}
 	if n.cfg.Metrics.Apply != nil {
@@ -111,9 +132,14 @@ func (n *Node) compactStep() (more bool, err error) {
 		n.wg.Go(func() { n.hash(h, task) })
 		return false, nil
 	}
+	faultpoint.Hit(faultpoint.CompactAfterAcquiredTurn)
+	faultpoint.Hit(faultpoint.CompactBeforeCommitBatch)
 	more, err = n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
+	faultpoint.Hit(faultpoint.CompactAfterCommitBatch)
 	if err == nil && !more {
+		faultpoint.Hit(faultpoint.CompactBeforeSetFinished)
 		n.compactionDone()
+		faultpoint.Hit(faultpoint.CompactAfterSetFinished)
 	}
 	return more, err
 }

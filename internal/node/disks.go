@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/replica"
 )
 
@@ -34,9 +35,15 @@ func (n *Node) runLog() {
 // write writes a batch to the log and tells those who waited for it.
 func (n *Node) write(joined replica.Joined) error {
 	if joined.Write {
+		before, after := faultpoint.RaftBeforeSave, faultpoint.RaftAfterSave
+		if joined.Installed > 0 {
+			before, after = faultpoint.RaftBeforeSaveSnap, faultpoint.RaftAfterSaveSnap
+		}
+		faultpoint.Hit(before)
 		if err := n.cfg.Log.Write(joined.Log); err != nil {
 			return err
 		}
+		faultpoint.Hit(after)
 	}
 	n.written(&joined)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/raft/wire"
@@ -46,6 +47,7 @@ func (n *Node) install(s *wire.Snapshot) error {
 			return n.ctx.Err()
 		}
 	}
+	faultpoint.Hit(faultpoint.RaftBeforeApplySnap)
 	n.applyMu.Lock()
 	batch, at, err := n.replace(s)
 	n.applyMu.Unlock()
@@ -57,14 +59,17 @@ func (n *Node) install(s *wire.Snapshot) error {
 	n.events.put(event{installed: &at, conf: s.Meta.ConfState})
 	n.mark(at.Index)
 	poke(n.compact)
+	faultpoint.Hit(faultpoint.RaftAfterApplySnap)
 	return nil
 }
 
 // replace exchanges file and machine. What an earlier machine was compacting is forgotten. The caller holds applyMu.
 func (n *Node) replace(s *wire.Snapshot) (*replica.Batch, schema.Applied, error) {
+	faultpoint.Hit(faultpoint.ApplyBeforeOpenSnapshot)
 	if err := n.cfg.Backend.Replace(func() error { return n.cfg.Adopt(s.Meta.Index) }); err != nil {
 		return nil, schema.Applied{}, err
 	}
+	faultpoint.Hit(faultpoint.ApplyAfterOpenSnapshot)
 	at := n.cfg.Backend.Flushed()
 	if at.Index != s.Meta.Index || at.Term != s.Meta.Term {
 		return nil, at, fmt.Errorf("the file ends at entry %d of term %d, expected %d of term %d", at.Index, at.Term, s.Meta.Index, s.Meta.Term)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/raft"
@@ -195,6 +196,9 @@ func (l *loop) emit(out replica.Output) {
 	l.durable.Store(l.core.Durable())
 	if out.Writes() {
 		l.writes.put(out)
+	}
+	if faultpoint.Enabled && len(out.Send) > 0 && l.core.Role() == raft.Leader {
+		faultpoint.Hit(faultpoint.RaftBeforeLeaderSend)
 	}
 	l.send(out.Send)
 	l.stopSends()

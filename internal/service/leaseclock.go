@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/lease"
 	"github.com/quoin-kv/quoin/internal/machine"
@@ -75,6 +76,7 @@ func (s *Service) tryRenew(id int64) (renewal, error) {
 	case !s.countsDeadlines():
 		return renewal{}, kverr.NotPrimaryLessor
 	}
+	faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
 	ttl, ok := l.mu.deadlines.Renew(id, s.now())
 	if ok || !l.mu.deadlines.Has(id) {
 		return renewal{ttl: ttl, outdated: l.mu.deadlines.Checkpointed(id) > 0}, nil

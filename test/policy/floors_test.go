@@ -103,7 +103,7 @@ func house() []room {
 
 		{
 			path: "internal/node", floor: replica,
-			imports:  []string{"internal/backend", "internal/kverr", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/wire"},
+			imports:  []string{"internal/backend", "internal/faultpoint", "internal/kverr", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/wire"},
 			sideways: []string{"internal/replica"},
 		},
 		{
@@ -113,7 +113,7 @@ func house() []room {
 
 		{
 			path: "internal/service", floor: meaning,
-			imports: []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/watch", "raft/wire"},
+			imports: []string{"internal/backend", "internal/faultpoint", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/watch", "raft/wire"},
 		},
 
 		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modProtobuf}},
@@ -126,7 +126,7 @@ func house() []room {
 		{path: "internal/api/port", floor: edge, outside: []string{modSys}},
 		{
 			path: "internal/api/v3", floor: edge,
-			imports: []string{"internal/kverr", "internal/request", "internal/schema", "internal/service", "internal/watch"},
+			imports: []string{"internal/faultpoint", "internal/kverr", "internal/request", "internal/schema", "internal/service", "internal/watch"},
 			outside: []string{modEtcdAPI, modGRPC, modProtobuf},
 		},
 		{
@@ -136,7 +136,7 @@ func house() []room {
 
 		{
 			path: "cmd/quoin", floor: assembly,
-			imports:  []string{"internal/ctl"},
+			imports:  []string{"internal/ctl", "internal/faultpoint"},
 			sideways: []string{"embed", "internal/config"},
 			outside:  []string{modCobra, modEtcdAPI, modGRPC},
 		},

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/quoin-kv/quoin/embed"
+	"github.com/quoin-kv/quoin/internal/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,10 +28,12 @@ func member(t *testing.T) string {
 	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.DataDir, cfg.UnsafeNoFsync, cfg.MaxRequestBytes = t.TempDir(), true, requestBytes
-	if err := cfg.ListenClientURLs.Set("http://127.0.0.1:0"); err != nil {
-		t.Fatal(err)
+	for _, urls := range []*config.URLs{&cfg.ListenClientURLs, &cfg.ListenPeerURLs} {
+		if err := urls.Set("http://127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
 	}
-	m, err := embed.Start(cfg, slog.New(slog.DiscardHandler))
+	m, err := embed.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/service"
 	"github.com/quoin-kv/quoin/internal/watch"
@@ -72,6 +73,7 @@ func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *servic
 			}
 			return toStatus(err)
 		}
+		faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
 		if err := stream.SendMsg(&frame{bytes}); err != nil {
 			return err
 		}
