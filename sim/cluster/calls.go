@@ -21,6 +21,7 @@ type call struct {
 	id       uint64
 	data     []byte
 	change   *wire.ConfChange // instead of data
+	term     uint64           // in which the member must lead to make it; 0: any
 	accepted bool             // the core may have it
 	gone     bool             // nobody waits any more
 	done     bool
@@ -31,6 +32,11 @@ type call struct {
 // Propose implements service.Member.
 func (m *member) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
 	return m.submit(ctx, &call{id: id, data: data})
+}
+
+// ProposeInTerm implements service.Member.
+func (m *member) ProposeInTerm(ctx context.Context, term, id uint64, data []byte) ([]byte, error) {
+	return m.submit(ctx, &call{id: id, data: data, term: term})
 }
 
 // ProposeConfChange implements service.Member.

@@ -21,7 +21,7 @@ func (m *member) write() {
 		return
 	}
 	m.writing = true
-	m.proc.AfterVirtual(m.host.diskTime(), m.finishWrite)
+	m.proc.AfterVirtual(m.host.logTime(), m.finishWrite)
 }
 
 // finishWrite is the moment at which the disk has taken a batch.
@@ -73,7 +73,7 @@ func (m *member) wrote() {
 
 // releaseAfter releases log segments after a while.
 func (m *member) releaseAfter(index uint64) {
-	m.proc.AfterVirtual(m.host.diskTime(), func() { m.release(index) })
+	m.proc.AfterVirtual(m.host.logTime(), func() { m.release(index) })
 }
 
 // release lets go of log segments that a restart does not read, and makes the next one.
@@ -117,7 +117,7 @@ func (m *member) flush() {
 	m.flushes = nil
 	// What is applied first, how far the log is second: see flushable in package node.
 	limit := min(m.applier.Applied().Index, m.consensus.Durable())
-	m.proc.AfterVirtual(m.host.diskTime(), func() {
+	m.proc.AfterVirtual(m.host.fileTime(), func() {
 		m.flushing = false
 		m.finishFlush(limit)
 		for _, done := range waiting {

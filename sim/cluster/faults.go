@@ -47,7 +47,10 @@ func (w *world) happen(f plan.Fault, h *host) bool {
 	case plan.Isolate, plan.CutLink, plan.Split, plan.SlowLink:
 		return w.disturb(f, h)
 	case plan.StallDisk:
-		h.stalled = w.engine.Now() + f.For
+		h.stalled.log = w.engine.Now() + f.For
+		if f.Mode != plan.LogOnly {
+			h.stalled.file = h.stalled.log
+		}
 	case plan.FailSync:
 		h.sync = true
 	case plan.FailFile:

@@ -39,7 +39,7 @@ func (w *world) heal() {
 
 // heal ends the trouble of one host.
 func (h *host) heal() {
-	h.sync, h.room, h.stalled = false, -1, 0
+	h.sync, h.room, h.stalled.log, h.stalled.file = false, -1, 0, 0
 	h.file.Fail(nil)
 	h.setRate(1000)
 	if m := h.member; m != nil && m.proc.Paused() {

@@ -34,11 +34,11 @@ type host struct {
 
 	clock   struct{ virtual, local int64 } // when it was last looked at
 	rate    int64
-	stalled int64 // its disk does nothing before this time
-	room    int64 // bytes until the disk is full, -1 is no limit
-	power   int   // disk calls until the power fails, -1 is never
-	sync    bool  // the next sync fails
-	short   bool  // a write was done in part; disks that lose power then may hold what the log takes for damage
+	stalled struct{ log, file int64 } // its disks do nothing before these times
+	room    int64                     // bytes until the disk is full, -1 is no limit
+	power   int                       // disk calls until the power fails, -1 is never
+	sync    bool                      // the next sync fails
+	short   bool                      // a write was done in part; disks that lose power then may hold what the log takes for damage
 
 	promised promise // what the log has reported as stored
 }
@@ -120,6 +120,7 @@ func (h *host) beforeDisk(op vfs.Op) error {
 	switch {
 	case op.Kind == vfs.OpSync && h.sync:
 		h.sync = false
+		h.power = 0 // what was not made durable now never will be, whatever the member does
 		return syscall.EIO
 	case op.Kind == vfs.OpWrite || op.Kind == vfs.OpPreallocate:
 		return h.takeRoom(op)
@@ -143,10 +144,13 @@ func (h *host) takeRoom(op vfs.Op) error {
 	return &vfs.PartialWrite{Bytes: part, Err: syscall.ENOSPC}
 }
 
-// diskTime is how long a synced write takes that begins now.
-func (h *host) diskTime() int64 {
+// logTime is how long a synced write of the log takes that begins now, and fileTime one of the database file.
+func (h *host) logTime() int64  { return h.diskTime(h.stalled.log) }
+func (h *host) fileTime() int64 { return h.diskTime(h.stalled.file) }
+
+func (h *host) diskTime(stalled int64) int64 {
 	d := h.w.plan.Disk
-	return max(h.stalled-h.w.engine.Now(), 0) + d.Sync + h.rng.Int64N(d.Jitter+1)
+	return max(stalled-h.w.engine.Now(), 0) + d.Sync + h.rng.Int64N(d.Jitter+1)
 }
 
 // receive hands a message to the member; it returns false if none runs.

@@ -73,6 +73,7 @@ func (m *member) takeMessages() {
 // takeProposals hands the core what clients want. Without a leader it waits until there is one or its clients give up.
 func (m *member) takeProposals() {
 	m.proposals = slices.DeleteFunc(m.proposals, func(c *call) bool { return c.gone })
+	m.proposals = slices.DeleteFunc(m.proposals, m.outOfTerm)
 	if len(m.proposals) == 0 || m.consensus.Lead() == 0 {
 		return
 	}
@@ -94,6 +95,15 @@ func (m *member) takeProposals() {
 		return
 	}
 	m.proposals = nil
+}
+
+// outOfTerm refuses a proposal that the member may only make as the leader of a term that is over, and reports whether it did.
+func (m *member) outOfTerm(c *call) bool {
+	if c.term == 0 || m.consensus.Role() == raft.Leader && m.consensus.Term() == c.term {
+		return false
+	}
+	m.answer(c, nil, kverr.LeaderChanged)
+	return true
 }
 
 // takeReads starts a round of the read-index protocol unless one is under way.

@@ -47,7 +47,7 @@ func (d drawer) tuning() Tuning {
 	return Tuning{
 		Tick: 100 * millisecond, ElectionTicks: 8 + d.IntN(6), PreVote: d.IntN(4) > 0,
 		MessageBytes: uint64(d.spread(200, 1<<20)), InflightMax: int(d.spread(1, 256)),
-		MarkEvery: uint64(d.spread(5, 2000)), CatchupEntries: uint64(d.spread(1, 1000)),
+		MarkEvery: uint64(d.spread(5, 2000)), CatchupEntries: uint64(d.spread(1, 400)),
 		SegmentBytes: d.spread(4<<10, 256<<10), FlushInterval: d.spread(20*millisecond, 5*second),
 		Think: d.spread(5*microsecond, 2*millisecond), CompactBatch: int(d.spread(5, 500)),
 	}
@@ -92,9 +92,9 @@ func kinds() []kind {
 		{ClockRate, 4, 500, 0},
 		{ClockJump, 4, 700, 0},
 		{Transfer, 8, 600, 0},
-		{AddMember, 3, 600, 0},
+		{AddMember, 4, 500, 0},
 		{Promote, 4, 600, 0},
-		{Remove, 2, 600, 0},
+		{Remove, 3, 500, 0},
 	}
 }
 
@@ -107,11 +107,16 @@ func (d drawer) faults(k kind, until int64) (all []Fault) {
 			f.For = d.spread(20*millisecond, k.long)
 		}
 		d.detail(&f)
-		if !none {
-			all = append(all, f)
+		if none {
+			continue
+		}
+		all = append(all, f)
+		if k.kind == StallDisk && d.IntN(2) == 0 { // what is stored early or late shows in a crash
+			crash := Fault{At: f.At + d.Int64N(f.For), Kind: Crash, Target: f.Target, For: d.spread(20*millisecond, 10*second)}
+			all = append(all, crash)
 		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(f Fault) bool { return f.At >= until })
 }
 
 // target is the leader, which is where most can go wrong, or anybody.
@@ -127,6 +132,10 @@ func (d drawer) detail(f *Fault) {
 	switch f.Kind {
 	case Isolate:
 		f.Mode = []string{Both, Both, In, Out}[d.IntN(4)]
+	case StallDisk:
+		if d.IntN(2) == 0 {
+			f.Mode = LogOnly
+		}
 	case Split:
 		f.Amount = 1 + d.Int64N(30)
 	case SlowLink:
@@ -151,9 +160,15 @@ func (d drawer) detail(f *Fault) {
 
 func (d drawer) clients() (all []Client) {
 	keys := int(d.spread(1, 40))
-	compacts := d.IntN(2) == 0
+	compacts, burst := d.IntN(2) == 0, 1
+	if d.IntN(3) == 0 {
+		burst = int(d.spread(2, 40))
+	}
 	for range 4 + d.IntN(5) {
-		all = append(all, Client{Kind: KV, Think: d.spread(200*millisecond, 900*millisecond), Keys: keys, Stick: d.IntN(1001), Compacts: compacts})
+		all = append(all, Client{
+			Kind: KV, Think: d.spread(200*millisecond, 900*millisecond) * int64(burst+1) / 2,
+			Keys: keys, Stick: d.IntN(1001), Compacts: compacts, Burst: burst,
+		})
 	}
 	for range d.IntN(4) {
 		all = append(all, Client{Kind: Watcher, Think: d.spread(second, 60*second), Keys: keys, Stick: d.IntN(1001)})

@@ -60,6 +60,7 @@ type Client struct {
 	Keys     int   `json:"keys"`               // that it works on, from the first
 	Stick    int   `json:"stick"`              // probability of staying with a member
 	Compacts bool  `json:"compacts,omitempty"` // it compacts the history now and then
+	Burst    int   `json:"burst,omitempty"`    // requests that it may send at once
 }
 
 // Kind is what a client does.
@@ -112,6 +113,7 @@ const (
 	In      = "in"      // what it would receive is lost
 	Out     = "out"     // what it sends is lost
 	Learner = "learner" // as a learner
+	LogOnly = "log"     // only the disk of the log
 	Tear    = "tear"    // the last write is torn within a sector, too
 )
 
