@@ -36,7 +36,8 @@ type Consensus struct {
 	ready   []uint64         // reads to answer with the next Output
 	mark    *wal.Mark        // mark to write with the next Output
 
-	followers []follower // of a leader
+	followers []follower // of a leader, as of the last tick
+	looked    bool       // at the others, since this member leads
 	weights   weights    // of committed entries in memory
 
 	installing uint64 // index of the newest snapshot that the machine does not hold yet, 0 if none

@@ -106,7 +106,7 @@ func (c *Consensus) followerOf(id uint64) *follower {
 
 // lookAtPeers is done at ticks: it finds out what members have and what they still need. Only a leader sends entries.
 func (c *Consensus) lookAtPeers() {
-	if c.core.Role() != raft.Leader {
+	if c.looked = c.core.Role() == raft.Leader; !c.looked {
 		c.followers = nil
 		return
 	}
@@ -143,6 +143,9 @@ func (f *follower) look(p *raft.Peer, first uint64, ticks int) {
 func (c *Consensus) forget() {
 	limit := c.flushed
 	if !c.flush.alone() {
+		if c.core.Role() == raft.Leader && !c.looked {
+			return // what the others lack is not known yet
+		}
 		limit = min(limit, c.applied-min(c.applied, c.opts.CatchupEntries))
 		for i := range c.followers {
 			if f := &c.followers[i]; !f.lost && (f.flying || f.ticks > 0) {

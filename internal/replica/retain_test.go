@@ -25,6 +25,7 @@ func newLeading(t *testing.T, opts replica.ConsensusOptions) *leading {
 		t.Fatalf("role %v", l.Role())
 	}
 	l.settle()
+	l.tick(opts.HoldTicks+1, 0) // member 2 never says anything, so it counts as gone
 	return l
 }
 
@@ -90,6 +91,7 @@ const around = 12 // entries by which what is forgotten may lag behind: an eight
 func TestEntriesAreKeptForASnapshot(t *testing.T) {
 	l := newLeading(t, replica.ConsensusOptions{MarkEvery: 1000, CatchupEntries: 8, HoldTicks: 5})
 	l.write(50, 1)
+	l.tick(1, 0)
 	l.wantFirst(50-8-around, 50-8+1)
 	l.Sending(2, 50)
 	l.write(100, 1)
@@ -104,8 +106,9 @@ func TestEntriesAreKeptForASnapshot(t *testing.T) {
 	l.tick(4, 0)
 	l.write(103, 1)
 	l.wantFirst(51, 61)
-	l.tick(6, 0) // it stands still
+	l.tick(25, 0) // it falls silent
 	l.write(104, 1)
+	l.tick(1, 0)
 	l.wantFirst(104-8-around, 104-8+1)
 }
 
@@ -138,6 +141,7 @@ func TestHoldsEnd(t *testing.T) {
 			end(l)
 			if l.Role() == raft.Leader {
 				l.write(l.Status().Last+1, 1)
+				l.tick(1, 0)
 			}
 			l.wantFirst(101-8-around, 103-8+1)
 		})
@@ -160,6 +164,24 @@ func TestMemoryOfTheLogIsBounded(t *testing.T) {
 			t.Fatalf("log of %d: only %d entries are kept", length, kept)
 		}
 	}
+}
+
+// TestANewLeaderLooksFirst: before its first tick a leader does not know what the others lack.
+func TestANewLeaderLooksFirst(t *testing.T) {
+	l := newLeading(t, replica.ConsensusOptions{MarkEvery: 1000, CatchupEntries: 8, HoldTicks: 5})
+	l.write(40, 1)
+	first := l.Status().First
+	if err := l.Step(wire.Message{Type: wire.MsgHeartbeat, From: 3, To: 1, Term: 7}); err != nil {
+		t.Fatal(err)
+	}
+	l.Tick()
+	l.Campaign()
+	l.Persisted(l.Output().Seq)
+	l.hear(wire.Message{Type: wire.MsgVoteResp, From: 3})
+	l.write(90, 1)
+	l.wantFirst(first, first)
+	l.tick(6, 0)
+	l.wantFirst(90-8-around, 92-8+1)
 }
 
 // TestEntriesAreKeptForTheSlow: a member that is heard of but acknowledges little keeps what it lacks in memory; one that falls silent does not.
