@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/api/ops"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/node"
+	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/service"
 )
 
@@ -89,6 +91,9 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	}
 	m.wg.Go(m.watchNode)
 	m.wg.Go(func() { m.serveWhenReady(metrics) })
+	if own.ElectionTickAdvance {
+		m.wg.Go(func() { m.hurry(int(own.ElectionMs / own.HeartbeatMs)) })
+	}
 	return m, nil
 }
 
@@ -173,6 +178,37 @@ func (m *Member) serveWhenReady(metrics *ops.Metrics) {
 		m.logger.Info("ready to serve client requests", "address", addr.String())
 		m.logger.Warn("serving client traffic insecurely; this is strongly discouraged!", "address", addr.String())
 	}
+}
+
+// How long, and how often, a member that has just started looks for another one before it hurries no more.
+const (
+	hurryWindow = 5 * time.Second
+	hurryPause  = 50 * time.Millisecond
+)
+
+// hurry shortens the wait for the first leader: once another member is reached, an election needs no more patience.
+func (m *Member) hurry(electionTicks int) {
+	ctx, cancel := context.WithTimeout(m.ctx, hurryWindow)
+	defer cancel()
+	again := time.NewTicker(hurryPause)
+	defer again.Stop()
+	for !m.connected(ctx) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	m.node.Hurry(electionTicks - 2)
+}
+
+// connected reports whether there is a connection to any other member.
+func (m *Member) connected(ctx context.Context) bool {
+	members, _ := m.svc.Members(ctx, false) // only a linearizable list can fail
+	return slices.ContainsFunc(members, func(one schema.Member) bool {
+		_, ok := m.peers.transport.Connected(one.ID)
+		return ok
+	})
 }
 
 // Ready is closed once the member has a leader and answers linearizable reads.

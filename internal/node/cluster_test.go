@@ -20,6 +20,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/internal/wal"
@@ -521,9 +522,14 @@ func TestTimeoutSaysWhy(t *testing.T) {
 		if err := try(other, 15*time.Millisecond); !errors.Is(err, kverr.Timeout) {
 			t.Errorf("passed on to a leader that is gone: %v", err)
 		}
+		start := time.Now()
 		if err := try(other, time.Second); !errors.Is(err, kverr.TimeoutDueToLeaderFail) {
 			t.Errorf("after a change of the leader: %v", err)
 		}
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("what a lost leader had was waited for longer than it took to find the next one: %v", took)
+		}
+		time.Sleep(time.Second) // until the one that is cut off has noticed
 		if err := try(lead, time.Second); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without a leader: %v", err)
 		}
@@ -533,6 +539,43 @@ func TestTimeoutSaysWhy(t *testing.T) {
 		next.cut.Store(true)
 		if err := try(next, 20*time.Millisecond); !errors.Is(err, kverr.TimeoutDueToConnectionLost) {
 			t.Errorf("cut off: %v", err)
+		}
+	})
+}
+
+// TestProposeInTerm: what only the leader of a term may ask for never reaches the next one.
+func TestProposeInTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0)
+		for _, m := range c.members {
+			m.start()
+		}
+		defer c.stop()
+		lead := c.leader()
+		check(t, lead.put("k", "v"))
+		try := func(m *clusterMember, term uint64) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			id := ids.Add(1)
+			raw := (&request.Put{Key: []byte("k"), Value: []byte("w")}).Append(nil)
+			_, err := m.node.Load().ProposeInTerm(ctx, term, id, request.AppendInternal(nil, request.Header{ID: id}, request.FieldPut, raw))
+			return err
+		}
+		term := lead.node.Load().Status().Term
+		if err := try(lead, term); err != nil {
+			t.Errorf("the leader, in its term: %v", err)
+		}
+		for name, err := range map[string]error{
+			"the leader, in an earlier term": try(lead, term-1), "another member": try(c.members[lead.id%3], term),
+		} {
+			if !errors.Is(err, kverr.LeaderChanged) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		lead.cut.Store(true)
+		time.Sleep(time.Second)
+		if err := try(lead, term); !errors.Is(err, kverr.LeaderChanged) {
+			t.Errorf("a leader that was: %v", err)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func (l *loop) proposeChange(p proposal) bool {
 	if p.change == nil {
 		return false
 	}
-	if wanted := l.waiters.wanted([]proposal{p}, true); len(wanted) == 0 {
+	if wanted := l.waiters.wanted([]proposal{p}, l.core.Term()); len(wanted) == 0 {
 		return true
 	}
 	if err := l.core.ProposeConfChange(*p.change); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
+	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/raft"
@@ -21,6 +22,7 @@ type event struct {
 	flushed   *schema.Applied
 	conf      wire.ConfState // as of flushed or installed
 	campaign  bool
+	ticks     int // to pass at once
 
 	transfer uint64 // member that is to lead
 
@@ -62,8 +64,15 @@ func (n *Node) runLoop() {
 func (l *loop) tick() {
 	l.core.Tick()
 	l.rounds.age(l.core.Indexed)
-	l.proposals = l.waiters.wanted(l.proposals, false)
+	l.proposals = l.waiters.wanted(l.proposals, 0)
 	l.outdated = true
+}
+
+// hurry lets ticks pass at once as long as there is no leader.
+func (l *loop) hurry(ticks int) {
+	for ; ticks > 0 && l.core.Lead() == 0; ticks-- {
+		l.core.Tick()
+	}
 }
 
 // turn takes in everything that has come and hands out what follows from it.
@@ -103,6 +112,8 @@ func (l *loop) takeEvent(e *event) {
 		l.sendEnded(e)
 	case e.campaign:
 		l.core.Campaign()
+	case e.ticks > 0:
+		l.hurry(e.ticks)
 	case e.transfer != 0:
 		l.core.TransferLeader(e.transfer)
 		l.outdated = true
@@ -153,6 +164,7 @@ func (l *loop) takeProposals() {
 	fresh := l.Node.proposals.take()
 	l.proposals = append(l.proposals, fresh...)
 	l.Node.proposals.done(fresh)
+	l.proposals = slices.DeleteFunc(l.proposals, l.outOfTerm)
 	if len(l.proposals) == 0 || l.core.Lead() == 0 {
 		return
 	}
@@ -162,7 +174,7 @@ func (l *loop) takeProposals() {
 		return
 	}
 	if !l.propose(l.proposals[:now]) {
-		l.proposals = l.waiters.wanted(l.proposals, false)
+		l.proposals = l.waiters.wanted(l.proposals, 0)
 		return
 	}
 	if now == len(l.proposals) {
@@ -173,10 +185,19 @@ func (l *loop) takeProposals() {
 	poke(l.wake) // the rest has its turn next
 }
 
+// outOfTerm refuses a proposal that this member may only make as the leader of a term that is over, and reports whether it did.
+func (l *loop) outOfTerm(p proposal) bool {
+	if p.term == 0 || l.core.Role() == raft.Leader && l.core.Term() == p.term {
+		return false
+	}
+	l.waiters.refuse(p.id, kverr.LeaderChanged)
+	return true
+}
+
 // propose hands the core some proposals, or returns false if it takes none now.
 func (l *loop) propose(proposals []proposal) bool {
 	// Noted before the core is asked: a caller that gives up in between must not be told that its proposal is certainly without effect.
-	for _, p := range l.waiters.wanted(proposals, true) {
+	for _, p := range l.waiters.wanted(proposals, l.core.Term()) {
 		l.data = append(l.data, p.data)
 	}
 	if len(l.data) == 0 {

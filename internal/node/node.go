@@ -247,6 +247,10 @@ func (n *Node) Step(m wire.Message) {
 	}
 }
 
+// Hurry lets ticks pass at once, as long as this member knows no leader: a member that has just started need not wait as long for the first
+// one as for the next.
+func (n *Node) Hurry(ticks int) { n.events.put(event{ticks: ticks}) }
+
 // Campaign starts an election at once.
 func (n *Node) Campaign() { n.events.put(event{campaign: true}) }
 
@@ -272,6 +276,7 @@ type proposal struct {
 	id     uint64
 	data   []byte
 	change *wire.ConfChange // instead of data
+	term   uint64           // in which this member must lead to make it; 0: any
 }
 
 // Propose replicates data and returns the machine's encoded reply. id must be unique on this member and be the request id within data.
@@ -280,9 +285,15 @@ type proposal struct {
 // the error is ctx.Err() if the core never had the entry, so that it is certainly without effect; else the outcome is
 // unknown: kverr.Canceled, kverr.TimeoutDueToConnectionLost if this member does not reach a majority of the voters, otherwise
 // kverr.TimeoutDueToLeaderFail if the leader changed or was lost while the proposal waited, which may have been lost with it, otherwise
-// kverr.Timeout. It is unknown, too, with kverr.Stopped.
+// kverr.Timeout. It is unknown, too, with kverr.Stopped. A proposal that a new leader has not is not waited for: kverr.TimeoutDueToLeaderFail.
 func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
 	return n.submit(ctx, proposal{id: id, data: data})
+}
+
+// ProposeInTerm is Propose for what this member may only ask for as the leader of a term. If it does not lead in it any more when the
+// proposal's turn comes, the error is kverr.LeaderChanged and nothing happened: no later leader gets the proposal.
+func (n *Node) ProposeInTerm(ctx context.Context, term, id uint64, data []byte) ([]byte, error) {
+	return n.submit(ctx, proposal{id: id, data: data, term: term})
 }
 
 // submit hands a proposal to the loop and waits for its answer.

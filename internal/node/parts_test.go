@@ -99,10 +99,10 @@ func TestWaiters(t *testing.T) {
 		t.Fatal("10 bytes are allowed, not 11")
 	}
 	proposals := []proposal{{id: 1}, {id: 5}, {id: 2}}
-	if kept := w.wanted(proposals, true); len(kept) != 2 || kept[1].id != 2 || proposals[2].id != 0 {
+	if kept := w.wanted(proposals, 7); len(kept) != 2 || kept[1].id != 2 || proposals[2].id != 0 {
 		t.Errorf("wanted are %v", kept)
 	}
-	w.wanted([]proposal{{id: 2}}, false)
+	w.wanted([]proposal{{id: 2}}, 0)
 	if forgotten, accepted := w.abandon(1); !forgotten || !accepted {
 		t.Errorf("abandoned %v, accepted %v", forgotten, accepted)
 	}

@@ -13,7 +13,7 @@ type waiter struct {
 	reply    []byte
 	err      error
 	bytes    int64
-	accepted bool // the core may have taken the proposal; guarded by waiters.mu
+	accepted uint64 // term in which the core may have taken the proposal, 0 if it has not; guarded by waiters.mu
 }
 
 // bound is how much may wait at once.
@@ -77,8 +77,9 @@ func (w *waiters) has(id uint64) bool {
 	return w.mu.byID[id] != nil
 }
 
-// wanted returns, in the same memory, those proposals that somebody still waits for, and notes whether the core may have them.
-func (w *waiters) wanted(proposals []proposal, accepted bool) []proposal {
+// wanted returns, in the same memory, those proposals that somebody still waits for, and notes in which term the core may have got them: 0
+// for not at all.
+func (w *waiters) wanted(proposals []proposal, accepted uint64) []proposal {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kept := proposals[:0]
@@ -97,7 +98,7 @@ func (w *waiters) abandon(id uint64) (forgotten, accepted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.remove(id)
-	return one != nil, one != nil && one.accepted
+	return one != nil, one != nil && one.accepted > 0
 }
 
 // answer wakes those who wait for the outcomes of a batch. It is called by the applier alone.
@@ -115,6 +116,22 @@ func (w *waiters) answer(outcomes []machine.Outcome) {
 		one.done <- struct{}{}
 	}
 	w.answered = recycled(woken, maxBatch)
+}
+
+// giveUp wakes with err those who wait for what the core got before a term.
+func (w *waiters) giveUp(term uint64, err error) {
+	var woken []*waiter
+	w.mu.Lock()
+	for id, one := range w.mu.byID {
+		if one.accepted > 0 && one.accepted < term {
+			woken = append(woken, w.remove(id))
+		}
+	}
+	w.mu.Unlock()
+	for _, one := range woken {
+		one.err = err
+		one.done <- struct{}{}
+	}
 }
 
 // refuse wakes whoever waits for id with an error.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/request"
@@ -173,6 +174,7 @@ func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 			}
 			continue
 		case r.outdated:
+			faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
 			if err := s.clearCheckpoint(ctx, id); err != nil {
 				return 0, err
 			}

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/lease"
 	"github.com/quoin-kv/quoin/internal/machine"
@@ -76,7 +75,6 @@ func (s *Service) tryRenew(id int64) (renewal, error) {
 	case !s.countsDeadlines():
 		return renewal{}, kverr.NotPrimaryLessor
 	}
-	faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
 	ttl, ok := l.mu.deadlines.Renew(id, s.now())
 	if ok || !l.mu.deadlines.Has(id) {
 		return renewal{ttl: ttl, outdated: l.mu.deadlines.Checkpointed(id) > 0}, nil
@@ -203,14 +201,14 @@ func (s *Service) leasesDue() bool {
 	return ok && next <= s.now()
 }
 
-// expired takes leases whose time is over.
-func (s *Service) expired() []int64 {
+// expired takes leases whose time is over, and says in which term it was counted.
+func (s *Service) expired() (ids []int64, term uint64) {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
 	if !s.countsDeadlines() {
-		return nil
+		return nil, 0
 	}
-	return s.leases.mu.deadlines.Expired(s.now(), expiryBatch, s.requestTimeout())
+	return s.leases.mu.deadlines.Expired(s.now(), expiryBatch, s.requestTimeout()), s.leases.mu.term
 }
 
 // expiry is the revocations under way.
@@ -223,7 +221,7 @@ type expiry struct {
 // proposeAll proposes the end of all leases whose time is over, as long as this member leads: the next leader gives them time. It does not
 // wait for the last ones.
 func (e *expiry) proposeAll() {
-	for ids := e.svc.expired(); len(ids) > 0; ids = e.svc.expired() {
+	for ids, term := e.svc.expired(); len(ids) > 0; ids, term = e.svc.expired() {
 		for _, id := range ids {
 			if !e.begin() {
 				return
@@ -234,7 +232,7 @@ func (e *expiry) proposeAll() {
 			}
 			e.svc.tasks.run(func() {
 				defer e.end()
-				e.svc.expire(id)
+				e.svc.expire(id, term)
 			})
 		}
 	}
@@ -256,16 +254,18 @@ func (e *expiry) begin() bool {
 	return true
 }
 
-// expire proposes the end of one lease. If that fails the lease is found expired again later.
-func (s *Service) expire(id int64) {
+// expire proposes the end of one lease, as the leader of term: the next leader must not get the proposal, because it gives the lease new time.
+// If that fails the lease is found expired again later.
+func (s *Service) expire(id int64, term uint64) {
 	raw := (&request.LeaseRevoke{ID: id}).Append(nil)
-	_, err := s.propose(s.ctx, request.FieldLeaseRevoke, raw)
+	_, err := s.proposeInTerm(s.ctx, term, request.FieldLeaseRevoke, raw)
 	switch {
 	case err == nil:
 		if s.cfg.Metrics.LeaseExpired != nil {
 			s.cfg.Metrics.LeaseExpired()
 		}
-	case !errors.Is(err, kverr.LeaseNotFound) && s.ctx.Err() == nil:
+	case errors.Is(err, kverr.LeaseNotFound), errors.Is(err, kverr.LeaderChanged), s.ctx.Err() != nil:
+	default:
 		s.cfg.Logger.Warn("ending an expired lease failed", "lease", id, "error", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // Member is the running member that a service stands on: a *node.Node, which documents the methods, or one of a simulation.
 type Member interface {
 	Propose(ctx context.Context, id uint64, data []byte) ([]byte, error)
+	ProposeInTerm(ctx context.Context, term, id uint64, data []byte) ([]byte, error)
 	ProposeConfChange(ctx context.Context, cc wire.ConfChange) error
 	ReadIndex(ctx context.Context) error
 	WaitApplied(ctx context.Context, index uint64) error

@@ -201,6 +201,11 @@ func (s *Service) Header() request.ResponseHeader {
 
 // propose replicates a request that is encoded already and returns the encoded response.
 func (s *Service) propose(ctx context.Context, field request.Field, raw []byte) ([]byte, error) {
+	return s.proposeInTerm(ctx, 0, field, raw)
+}
+
+// proposeInTerm is propose for what only the leader of a term may ask for; 0 is any member, in any term.
+func (s *Service) proposeInTerm(ctx context.Context, term uint64, field request.Field, raw []byte) ([]byte, error) {
 	id := s.ids.next()
 	data := request.AppendInternal(nil, request.Header{ID: id}, field, raw)
 	if len(data) > s.cfg.MaxRequestBytes {
@@ -208,7 +213,7 @@ func (s *Service) propose(ctx context.Context, field request.Field, raw []byte) 
 	}
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
-	return s.member.Propose(ctx, id, data)
+	return s.member.ProposeInTerm(ctx, term, id, data)
 }
 
 // readIndex waits until the published view is linearizable.
