@@ -50,7 +50,7 @@ func (d *Dir) createTemporary() (vfs.File, string, error) {
 	}
 }
 
-// copyTo writes everything that body yields to f and makes it durable.
+// copyTo writes everything that body yields to f and makes it durable. Only io.EOF is body's end: one that is cut short has another error.
 func copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
 	buffer := make([]byte, receiveBufferBytes)
 	var offset, synced int64
@@ -58,21 +58,31 @@ func copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, readErr := io.ReadFull(body, buffer)
+		n, readErr := fill(body, buffer)
 		if _, err := f.WriteAt(buffer[:n], offset); err != nil {
 			return err
 		}
 		offset += int64(n)
-		if ended := errors.Is(readErr, io.EOF) || errors.Is(readErr, io.ErrUnexpectedEOF); ended {
+		switch {
+		case errors.Is(readErr, io.EOF):
 			return f.Sync()
-		} else if readErr != nil {
+		case readErr != nil:
 			return readErr
-		}
-		if offset-synced >= receiveSyncBytes {
+		case offset-synced >= receiveSyncBytes:
 			if err := f.Sync(); err != nil {
 				return err
 			}
 			synced = offset
 		}
 	}
+}
+
+// fill reads until the buffer is full or reading fails. Unlike io.ReadFull it passes on every error as it is.
+func fill(body io.Reader, buffer []byte) (n int, err error) {
+	for n < len(buffer) && err == nil {
+		var more int
+		more, err = body.Read(buffer[n:])
+		n += more
+	}
+	return n, err
 }

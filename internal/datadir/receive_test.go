@@ -70,6 +70,10 @@ func TestReceiveFails(t *testing.T) {
 			_, err := d.Receive(t.Context(), io.MultiReader(strings.NewReader("begin"), iotest.ErrReader(broken)), at7)
 			return err
 		},
+		"body cut short": func(d *Dir) error {
+			_, err := d.Receive(t.Context(), io.MultiReader(strings.NewReader("begin"), iotest.ErrReader(io.ErrUnexpectedEOF)), at7)
+			return err
+		},
 		"check": func(d *Dir) error {
 			_, err := d.Receive(t.Context(), strings.NewReader("x"), refuse)
 			return err
@@ -84,7 +88,7 @@ func TestReceiveFails(t *testing.T) {
 		d := open(t, mem, "/var/data")
 		_, err := d.Receive(t.Context(), strings.NewReader("before"), at7)
 		must(t, err)
-		if err := try(d); !errors.Is(err, broken) && !errors.Is(err, context.Canceled) {
+		if err := try(d); !errors.Is(err, broken) && !errors.Is(err, context.Canceled) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if names, err := mem.List("/var/data/member/snap"); err != nil || len(names) != 1 || contentOf(t, mem, received7) != "before" {
