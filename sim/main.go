@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -33,12 +34,16 @@ type options struct {
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 
+// garbagePercent lets garbage gather: a simulation is small and soon over.
+const garbagePercent = 400
+
 // run is the command; it returns its exit code.
 func run(args []string, stdout io.Writer) int {
 	o, code := parse(args, stdout)
 	if o == nil {
 		return code
 	}
+	debug.SetGCPercent(garbagePercent)
 	if o.profile != "" {
 		defer profile(o.profile, stdout)()
 	}

@@ -49,6 +49,21 @@ type promise struct {
 	index, term uint64 // of the last entry
 }
 
+// told notes what a message promises to others: a vote, one's own too, or that entries are stored.
+func (p *promise) told(m *member, msg *wire.Message) {
+	switch {
+	case msg.Type == wire.MsgVoteResp && !msg.Reject && msg.Term >= p.state.Term:
+		p.state = wire.HardState{Term: msg.Term, Vote: msg.To}
+	case msg.Type == wire.MsgVote && msg.Term >= p.state.Term:
+		p.state = wire.HardState{Term: msg.Term, Vote: msg.From}
+	case msg.Type == wire.MsgAppResp && !msg.Reject && msg.Index > p.index && msg.Term == m.consensus.Term():
+		// In a later term the entries may have been replaced meanwhile.
+		if term, ok := m.terms.at(msg.Index); ok {
+			p.index, p.term = msg.Index, term
+		}
+	}
+}
+
 // errPower is what a disk call meets when the power goes in the middle of it.
 var errPower = errors.New("power failure")
 
@@ -177,8 +192,8 @@ func (h *host) boot() {
 	case h.flipped:
 		h.w.engine.Comment(h.index, "damage found: %v", err)
 		h.damaged = true
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EIO):
-		h.fs, h.file = h.fs.Crash(h.crashOptions()), h.file.Crash()
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EIO), errors.Is(err, errPower):
+		h.fs, h.file, h.power = h.fs.Crash(h.crashOptions()), h.file.Crash(), -1
 		h.bootAfter(1e9)
 	default:
 		h.w.fail("restart", "member %d: %v", h.index, err)

@@ -152,6 +152,9 @@ func (j *judge) state(m *member, b *replica.Batch) {
 
 // sent notes a message.
 func (j *judge) sent(from *host, m *wire.Message) {
+	if from.member != nil {
+		from.promised.told(from.member, m)
+	}
 	if m.Type != wire.MsgVoteResp || m.Reject {
 		return
 	}
