@@ -25,14 +25,14 @@ const (
 // when its key goes, until work ends.
 func (s *session) leases(ctx, work context.Context, rng *rand.Rand) {
 	for n := 0; work.Err() == nil; n++ {
-		s.lease(ctx, rng, int64(s.client)<<32+int64(n)+1)
+		s.lease(ctx, work, rng, int64(s.client)<<32+int64(n)+1)
 		pause(work, 20*time.Millisecond)
 	}
 }
 
 // lease is the life of one lease, of which nothing is said unless all of its
 // beginning was answered.
-func (s *session) lease(ctx context.Context, rng *rand.Rand, id int64) {
+func (s *session) lease(ctx, work context.Context, rng *rand.Rand, id int64) {
 	granted, ok := s.do(ctx, model.Request{Kind: model.Grant, Lease: id})
 	if !ok || granted.Failure != model.FailureNone {
 		return
@@ -43,12 +43,19 @@ func (s *session) lease(ctx context.Context, rng *rand.Rand, id int64) {
 	if !ok || put.Failure != model.FailureNone {
 		return
 	}
-	for range rng.IntN(4) {
+	// Some live through the whole fault: a leader that is none any more must not end them.
+	renewals := rng.IntN(3)
+	if rng.IntN(2) == 0 {
+		renewals = 40
+	}
+	for n := 0; n < renewals && work.Err() == nil; n++ {
 		span, alive := s.renew(ctx, id)
 		if alive || span.Unknown {
 			log.Renewed = append(log.Renewed, span)
+		} else {
+			break
 		}
-		pause(ctx, 300*time.Millisecond)
+		pause(ctx, 200*time.Millisecond)
 	}
 	if rng.IntN(4) == 0 {
 		revoke, _ := s.do(ctx, model.Request{Kind: model.Revoke, Lease: id})
@@ -60,7 +67,7 @@ func (s *session) lease(ctx context.Context, rng *rand.Rand, id int64) {
 
 // renew keeps the lease alive once. alive says that the answer promised time.
 func (s *session) renew(ctx context.Context, id int64) (span model.Span, alive bool) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, flags.election/2)
 	defer cancel()
 	span = model.Span{Call: s.recorder.now()}
 	defer func() { span.Return = s.recorder.now() }()

@@ -24,18 +24,19 @@ type session struct {
 	client   int
 	member   uint64
 	conn     grpc.ClientConnInterface
+	timeout  time.Duration // when it gives up on a call
 }
 
 func (r *recorder) session(m *member) *session {
-	return &session{recorder: r, client: r.client(), member: m.id, conn: m.conn}
+	return &session{recorder: r, client: r.client(), member: m.id, conn: m.conn, timeout: callTimeout}
 }
 
-// callTimeout is when a client gives up on a call.
+// callTimeout is when most clients give up on a call.
 const callTimeout = 2 * time.Second
 
 // do makes a call and records it. ok says that there was an answer, which may be a failure.
 func (s *session) do(ctx context.Context, r model.Request) (op model.Op, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	op = model.Op{Client: s.client, Member: s.member, Request: r, Call: s.recorder.now()}
 	response, err := s.call(ctx, r)

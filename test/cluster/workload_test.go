@@ -85,8 +85,13 @@ func (w *workload) through(m *member) {
 	}
 	once := w.recorder.session(m)
 	p.clients.Go(func() { once.once(p.ctx, p.work, w.pace) })
-	leases := w.recorder.session(m)
-	p.clients.Go(func() { leases.leases(p.ctx, p.work, w.rng(leases)) })
+	for range 2 {
+		leases := w.recorder.session(m)
+		p.clients.Go(func() { leases.leases(p.ctx, p.work, w.rng(leases)) })
+	}
+	probe := w.recorder.session(m)
+	probe.timeout = flags.election / 4
+	p.clients.Go(func() { probe.probe(p.work, 3*w.pace) })
 	p.following.Go(func() { p.watcher.run(p.ctx) })
 	w.parties = append(w.parties, p)
 }
@@ -114,6 +119,17 @@ func (p *party) end() {
 }
 
 func (w *workload) rng(s *session) *rand.Rand { return rand.New(rand.NewPCG(w.seed, uint64(s.client))) }
+
+// probe writes one key again and again and soon gives up on each write: a call
+// that was lost with a leader does not keep it from noticing the next one. That
+// makes the measure of how long writes stop.
+func (s *session) probe(ctx context.Context, pace time.Duration) {
+	key := tracked + model.Bytes(fmt.Sprintf("probe/%d", s.client))
+	for n := 0; ctx.Err() == nil; n++ {
+		s.do(context.WithoutCancel(ctx), model.Request{Kind: model.Put, Key: key, Value: model.Bytes(fmt.Sprint(n))})
+		pause(ctx, pace)
+	}
+}
 
 // operations makes random calls until ctx ends.
 func (s *session) operations(ctx context.Context, rng *rand.Rand, pace time.Duration) {
