@@ -98,6 +98,7 @@ func (m *clusterMember) start() *node.Node {
 		check(t, b.Replace(func() error { return m.adopt(rec.Mark.Index) }))
 	}
 	applied := b.Flushed()
+	check(t, m.dropReceived(applied.Index+1))
 	made, err := m.restore(b)
 	check(t, err)
 	core, err := raft.New(raft.Config{
@@ -315,14 +316,14 @@ func TestSnapshotBringsAMemberUpToDate(t *testing.T) {
 		check(t, lead.put(fmt.Sprint("k", i%50), fmt.Sprint(i)))
 	}
 	c.same(c.members...)
-	late.stop()
-	late.start()
-	c.same(c.members...)
 	eventually(t, "received files are deleted", func() bool {
 		late.mu.Lock()
 		defer late.mu.Unlock()
 		return len(late.received) == 0
 	})
+	late.stop()
+	late.start()
+	c.same(c.members...)
 }
 
 // TestMemberJoins adds a member that has nothing, first as a learner.
