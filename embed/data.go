@@ -33,6 +33,9 @@ const (
 	maxUncommittedBytes = 256 << 20
 )
 
+// holdTime is how long the log keeps what a member lacks that is not heard of, or that was sent a snapshot.
+const holdTime = 30 * time.Second
+
 // data is what a member remembers, opened.
 type data struct {
 	logger    *slog.Logger
@@ -196,7 +199,9 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 		return err
 	}
 	d.applier = replica.NewApplier(m, d.backend, applied)
-	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup}, applied.Index, rec.Mark.Index)
+	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{
+		MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup, HoldTicks: int(holdTime / millis(cfg.HeartbeatMs)),
+	}, applied.Index, rec.Mark.Index)
 	d.logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
 	return nil
 }

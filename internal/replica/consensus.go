@@ -28,6 +28,7 @@ import (
 //     what followers lack that are heard of, or were HoldTicks ago, and what those need that are sent a snapshot, as far as that is within
 //     CatchupBytes.
 //  4. From the Output with a snapshot until Installed tells of it, no mark is made and no completion of the old machine counts.
+//  5. A committed change of the configuration is handed out to be applied only when it is durable here that it is committed.
 type Consensus struct {
 	core *raft.Core
 	opts ConsensusOptions
@@ -35,6 +36,8 @@ type Consensus struct {
 	waiting []raft.ReadState // reads whose index is not applied yet, in order of their index
 	ready   []uint64         // reads to answer with the next Output
 	mark    *wal.Mark        // mark to write with the next Output
+	settled settled          // committed, but not to be applied yet
+	due     []wire.Entry     // to be applied with the next Output
 
 	followers []follower // of a leader, as of the last tick
 	looked    bool       // at the others, since this member leads
@@ -104,7 +107,7 @@ type Output struct {
 
 // Writes reports whether there is anything for the log writer to do.
 func (o *Output) Writes() bool {
-	return len(o.Log.Entries) > 0 || !o.Log.HardState.IsZero() || o.Log.Mark != nil || o.Install != nil || len(o.AfterSync) > 0
+	return len(o.Log.Entries) > 0 || !o.Log.HardState.IsZero() || o.Log.Sync || o.Log.Mark != nil || o.Install != nil || len(o.AfterSync) > 0
 }
 
 // Tick tells the core that one tick of the clock has passed.
@@ -161,7 +164,10 @@ func (c *Consensus) Durable() uint64 { return c.core.Durable() }
 func (c *Consensus) Status() raft.Status { return c.core.Status() }
 
 // Persisted tells that everything up to Output seq is durable.
-func (c *Consensus) Persisted(seq uint64) { c.core.Persisted(seq) }
+func (c *Consensus) Persisted(seq uint64) {
+	c.core.Persisted(seq)
+	c.due = append(c.due, c.settled.take(seq)...)
+}
 
 // Applied tells that the machine has applied everything up to index and which configuration changes were among it, in order. The core passes
 // over those from before a snapshot that is being installed.
@@ -250,17 +256,17 @@ func (c *Consensus) Output() Output {
 	if n := len(e.Append); n > 0 {
 		c.last = e.Append[n-1].Index
 	}
+	apply, sync := c.settled.add(e.Seq, e.Committed)
 	out := Output{
 		Seq:  e.Seq,
-		Log:  wal.Batch{Entries: e.Append, HardState: e.HardState, Sync: e.MustSync, Mark: c.mark},
+		Log:  wal.Batch{Entries: e.Append, HardState: e.HardState, Sync: e.MustSync || sync || c.mark != nil, Mark: c.mark},
 		Send: e.Messages, AfterSync: e.AfterSync,
 		Install: e.InstallSnapshot,
-		Apply:   e.Committed,
+		Apply:   append(c.due, apply...),
 		Answer:  c.ready,
 		Refuse:  e.Lost,
 	}
-	out.Log.Sync = out.Log.Sync || c.mark != nil
-	c.ready, c.mark = nil, nil
+	c.ready, c.mark, c.due = nil, nil, nil
 	return out
 }
 
@@ -269,6 +275,7 @@ func (c *Consensus) install(meta *wire.SnapshotMeta) {
 	state := meta.ConfState.Clone()
 	c.mark = &wal.Mark{Index: meta.Index, Term: meta.Term, ConfState: &state}
 	c.installing, c.last = meta.Index, meta.Index
+	c.settled, c.due = settled{}, nil // the snapshot has them
 	c.weights = weights{step: c.weights.step}
 }
 

@@ -120,7 +120,12 @@ func (l *Log) append() error {
 
 // cutBack removes what a failed write may have left behind the last whole record: a full disk takes a write in part, and a record that ends
 // in the middle of a sector looks like damage to the next start. If this fails too the file stays as it is.
-func (l *Log) cutBack() error { return l.tail.file.Truncate(l.offset) }
+func (l *Log) cutBack() error {
+	if err := l.tail.file.Truncate(l.offset); err != nil {
+		return err
+	}
+	return l.config.sync(l.tail.file)
+}
 
 func (e *encoder) reset() {
 	e.frames, e.data = e.frames[:0], e.data[:0]
