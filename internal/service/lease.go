@@ -165,6 +165,7 @@ func (s *Service) timeToLive(ctx context.Context, r *request.LeaseTimeToLive) (r
 func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 	for {
 		r, err := s.tryRenew(id)
+		faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
 		switch {
 		case err != nil:
 			return 0, err
@@ -174,7 +175,6 @@ func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 			}
 			continue
 		case r.outdated:
-			faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
 			if err := s.clearCheckpoint(ctx, id); err != nil {
 				return 0, err
 			}
