@@ -12,10 +12,31 @@ func (w *world) inject(f plan.Fault) {
 	if w.healed {
 		return
 	}
-	h := w.target(f.Target)
-	if h == nil {
+	if f.Wait > 0 {
+		w.ambushes = append(w.ambushes, f)
 		return
 	}
+	if h := w.target(f.Target); h != nil {
+		w.strike(f, h)
+	}
+}
+
+// ambush lets a fault that waits for a leader happen to this one.
+func (w *world) ambush(h *host) {
+	if len(w.ambushes) == 0 {
+		return
+	}
+	f := w.ambushes[0]
+	w.ambushes = w.ambushes[1:]
+	w.engine.After(f.Wait, func() {
+		if !w.healed {
+			w.strike(f, h)
+		}
+	})
+}
+
+// strike lets a fault happen to a host.
+func (w *world) strike(f plan.Fault, h *host) {
 	w.engine.Note(string(f.Kind), h.index, uint64(f.At))
 	if w.happen(f, h) {
 		w.faults[string(f.Kind)]++

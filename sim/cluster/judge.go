@@ -50,6 +50,7 @@ func (j *judge) elected(m *member, term uint64) {
 		j.w.fail("election-safety", "members %x and %x both lead in term %d", other, m.host.id, term)
 	}
 	j.leaders[term] = m.host.id
+	j.w.ambush(m.host)
 	needed := uint64(0)
 	for t, commit := range j.commits {
 		if t < term {

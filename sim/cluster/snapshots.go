@@ -108,11 +108,25 @@ func (m *member) upload(msg wire.Message, file []byte) error {
 		}
 		m.w.faults["snapshot"]++
 		end(true)
+		if n.rng.IntN(8) == 0 { // somebody has tried twice
+			m.w.engine.After(n.rng.Int64N(10e9), func() { to.storeAgain(msg, file) })
+		}
 	})
 	if err := m.proc.Await(context.Background(), &done); err != nil || !ok {
 		return errors.Join(err, errNotSent)
 	}
 	return nil
+}
+
+// storeAgain keeps a file that comes late, if it can.
+func (h *host) storeAgain(msg wire.Message, file []byte) {
+	if h.member == nil || h.w.healed {
+		return
+	}
+	h.w.faults["late snapshot"]++
+	if err := h.store(msg, file); err != nil {
+		h.w.fail("snapshot", "member %x cannot use a file that came again: %v", h.id, err)
+	}
 }
 
 // store keeps a file that has come, durably, before the member hears of it.

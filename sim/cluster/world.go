@@ -48,7 +48,8 @@ type world struct {
 	recorder recorder
 	clients  []actor
 	faults   map[string]int
-	jumps    []int64 // when a clock jumped
+	jumps    []int64      // when a clock jumped
+	ambushes []plan.Fault // that wait for a leader
 	failure  *Failure
 	healed   bool
 	done     bool

@@ -25,6 +25,7 @@ func Draw(seed uint64) *Plan {
 	for _, k := range kinds() {
 		p.Faults = append(p.Faults, d.faults(k, p.Safety)...)
 	}
+	p.Faults = append(p.Faults, d.ambushes(p.Safety)...)
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	p.Clients = d.clients()
 	return p
@@ -46,11 +47,19 @@ func (d drawer) members() int { return []int{1, 3, 3, 3, 3, 3, 5, 5, 2, 4}[d.Int
 func (d drawer) tuning() Tuning {
 	return Tuning{
 		Tick: 100 * millisecond, ElectionTicks: 8 + d.IntN(6), PreVote: d.IntN(4) > 0,
-		MessageBytes: uint64(d.spread(200, 1<<20)), InflightMax: int(d.spread(1, 256)),
+		MessageBytes: d.messageBytes(), InflightMax: int(d.spread(1, 256)),
 		MarkEvery: uint64(d.spread(5, 2000)), CatchupEntries: uint64(d.spread(1, 400)),
 		SegmentBytes: d.spread(4<<10, 256<<10), FlushInterval: d.spread(20*millisecond, 5*second),
 		Think: d.spread(5*microsecond, 2*millisecond), CompactBatch: int(d.spread(5, 500)),
 	}
+}
+
+// messageBytes is often so small that every entry travels alone.
+func (d drawer) messageBytes() uint64 {
+	if d.IntN(3) == 0 {
+		return 1
+	}
+	return uint64(d.spread(200, 1<<20))
 }
 
 func (d drawer) network() Network {
@@ -117,6 +126,20 @@ func (d drawer) faults(k kind, until int64) (all []Fault) {
 		}
 	}
 	return slices.DeleteFunc(all, func(f Fault) bool { return f.At >= until })
+}
+
+// ambushes are faults that wait for leaders to be elected: much of what can go wrong does so in the first moments of a term.
+func (d drawer) ambushes(until int64) (all []Fault) {
+	if d.IntN(3) > 0 {
+		return nil
+	}
+	for range 1 + d.IntN(15) {
+		f := Fault{At: d.Int64N(until), Target: Leader, For: d.spread(20*millisecond, 6*second), Wait: d.spread(100*microsecond, 300*millisecond)}
+		f.Kind = []FaultKind{Crash, Crash, Isolate, Isolate, Pause, StallDisk}[d.IntN(6)]
+		d.detail(&f)
+		all = append(all, f)
+	}
+	return all
 }
 
 // target is the leader, which is where most can go wrong, or anybody.

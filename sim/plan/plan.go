@@ -126,6 +126,7 @@ type Fault struct {
 	For    int64     `json:"for,omitempty"`
 	Amount int64     `json:"amount,omitempty"`
 	Mode   string    `json:"mode,omitempty"`
+	Wait   int64     `json:"wait,omitempty"` // not 0: it happens to the next leader, so long after its election
 }
 
 // Read reads a plan from a file.
