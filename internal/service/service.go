@@ -37,6 +37,8 @@ type Config struct {
 	ElectionTimeout  time.Duration // also the extension that leases get from a new leader
 	MinLeaseTTL      int64         // seconds; the one that the machine raises shorter ones to
 	ProgressInterval time.Duration // between two progress messages of an idle watch
+	WatchRing        int           // revisions that watchers find without reading history; 0 for the default
+	WatchBatch       int           // revisions in one response to a watcher that is catching up; 0 for the default
 	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
 	Metrics          Metrics
 
@@ -125,7 +127,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	s.cluster.Store(readCluster(m))
 	alarms := m.Alarms()
 	s.alarms.Store(&alarms)
-	s.hub = watch.New(watch.Config{History: history{s}, Rev: m.Rev(), BatchBytes: historyBatchBytes})
+	s.hub = watch.New(s.watchConfig(m.Rev()))
 	return s
 }
 

@@ -28,6 +28,13 @@ func (s *Service) Watch() *WatchStream {
 	return w
 }
 
+// watchConfig sets up the hub of a store at rev.
+func (s *Service) watchConfig(rev int64) watch.Config {
+	return watch.Config{
+		History: history{s}, Rev: rev, RingRevisions: s.cfg.WatchRing, BatchRevisions: s.cfg.WatchBatch, BatchBytes: historyBatchBytes,
+	}
+}
+
 // historyBatchBytes bounds one response to a watcher that is catching up. Clients expect up to 1,000 revisions at once.
 const historyBatchBytes = 64 << 20
 

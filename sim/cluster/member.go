@@ -212,7 +212,7 @@ func (m *member) serviceConfig() service.Config {
 		Name: fmt.Sprintf("m%d", m.host.index+1), ClientURLs: []string{fmt.Sprintf("http://m%d:2379", m.host.index+1)},
 		Version: "3.7.3", ClusterVersion: "3.7.0",
 		MaxRequestBytes: 1 << 20, MaxTxnOps: 128, ElectionTimeout: m.electionTimeout(), MinLeaseTTL: m.w.minLeaseTTL(),
-		ProgressInterval: 10 * time.Second, StrictReconfig: true,
+		ProgressInterval: 10 * time.Second, WatchRing: m.w.plan.Tuning.WatchRing, WatchBatch: m.w.plan.Tuning.WatchBatch, StrictReconfig: true,
 		Clock: m.proc, Random: m.host.rng.Int64N, Peers: peers{m},
 		SelfRemoved: m.removed,
 	}

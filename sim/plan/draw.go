@@ -51,6 +51,7 @@ func (d drawer) tuning() Tuning {
 		MarkEvery: uint64(d.spread(5, 2000)), CatchupEntries: uint64(d.spread(1, 400)),
 		SegmentBytes: d.spread(4<<10, 256<<10), FlushInterval: d.spread(20*millisecond, 5*second),
 		Think: d.spread(5*microsecond, 2*millisecond), CompactBatch: int(d.spread(5, 500)),
+		WatchRing: int(d.spread(2, 1000)), WatchBatch: int(d.spread(1, 200)),
 	}
 }
 

@@ -33,6 +33,8 @@ type Tuning struct {
 	FlushInterval  int64  `json:"flush_interval"`
 	Think          int64  `json:"think"` // longest time that a part of a member takes to react to another
 	CompactBatch   int    `json:"compact_batch"`
+	WatchRing      int    `json:"watch_ring"`  // revisions that the hub of watches keeps
+	WatchBatch     int    `json:"watch_batch"` // revisions in a response from history
 }
 
 // Network is how messages travel.
