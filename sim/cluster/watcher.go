@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/model"
 	"github.com/quoin-kv/quoin/internal/service"
@@ -101,18 +102,24 @@ func (v *watcher) serve(m *member, s *stream, req watch.CreateRequest) {
 		return
 	}
 	v.ask(m, ws, ctx)
+	slow := v.rng.IntN(3) == 0
 	for {
 		raw, err := ws.Next(ctx)
 		if err != nil {
 			return
 		}
 		v.deliver(s, func() { v.receive(s, m.host, raw) })
+		if slow && !v.w.healed && v.rng.IntN(4) == 0 { // its connection is full
+			if m.proc.Wait(ctx, nil, time.Duration(v.rng.Int64N(2e9))) != nil {
+				return
+			}
+		}
 	}
 }
 
 // ask asks for progress now and then.
 func (v *watcher) ask(m *member, ws *service.WatchStream, ctx context.Context) {
-	m.proc.After(1+3*m.electionTimeout(), func() {
+	m.proc.After(time.Duration(50e6+v.rng.Int64N(2e9)), func() {
 		if ctx.Err() == nil {
 			ws.Progress()
 			v.ask(m, ws, ctx)

@@ -25,7 +25,11 @@ func Draw(seed uint64) *Plan {
 	for _, k := range kinds() {
 		p.Faults = append(p.Faults, d.faults(k, p.Safety)...)
 	}
-	p.Faults = append(p.Faults, d.ambushes(p.Safety)...)
+	if d.IntN(6) == 0 {
+		d.unrest(p)
+	} else if d.IntN(3) == 0 {
+		p.Faults = append(p.Faults, d.ambushes(1+d.IntN(15), p.Safety)...)
+	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	p.Clients = d.clients()
 	return p
@@ -130,17 +134,24 @@ func (d drawer) faults(k kind, until int64) (all []Fault) {
 }
 
 // ambushes are faults that wait for leaders to be elected: much of what can go wrong does so in the first moments of a term.
-func (d drawer) ambushes(until int64) (all []Fault) {
-	if d.IntN(3) > 0 {
-		return nil
-	}
-	for range 1 + d.IntN(15) {
+func (d drawer) ambushes(n int, until int64) (all []Fault) {
+	for range n {
 		f := Fault{At: d.Int64N(until), Target: Leader, For: d.spread(20*millisecond, 6*second), Wait: d.spread(100*microsecond, 300*millisecond)}
 		f.Kind = []FaultKind{Crash, Crash, Isolate, Isolate, Pause, StallDisk}[d.IntN(6)]
 		d.detail(&f)
 		all = append(all, f)
 	}
 	return all
+}
+
+// unrest makes a plan in which leaders hardly ever get anything done: entries travel one by one, and most terms end at once.
+func (d drawer) unrest(p *Plan) {
+	p.Tuning.MessageBytes, p.Tuning.InflightMax = 1, 1+d.IntN(2)
+	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool { return f.Target == Leader })
+	for _, f := range d.ambushes(20+d.IntN(60), p.Safety) {
+		f.For = d.spread(20*millisecond, 2*second)
+		p.Faults = append(p.Faults, f)
+	}
 }
 
 // target is the leader, which is where most can go wrong, or anybody.
