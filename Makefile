@@ -48,6 +48,9 @@ mutants: ## deliberate bugs, and the seed that found each
 cluster: ## real processes with faults; CLUSTER=-long for the long ones
 	go test -timeout 90m -v ./test/cluster $(CLUSTER)
 
+faults: ## a crash at every fault point, under load
+	go test -timeout 20m -v ./test/cluster -run 'TestFaultPoints|TestStallAndFail' -long
+
 interop: ## real clients and a real etcd against our member
 	cd interop && go vet ./... && go test -timeout 15m -json ./... | $(SUMMARY)
 

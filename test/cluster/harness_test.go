@@ -21,17 +21,25 @@ type cluster struct {
 	token   string
 	members []*member // those that are meant to be in the cluster
 	last    int       // index of the newest member
+	program string    // empty: the one under test
+	extra   []string  // flags of every member, behind the usual ones
 }
 
 // newCluster starts n members and waits until each serves. Small gives each a
 // small disk of its own, where namespaces are allowed, too.
 func newCluster(t *testing.T, kind string, n int, small bool) *cluster {
 	t.Helper()
+	return newClusterOf(t, &cluster{}, kind, n, small)
+}
+
+// newClusterOf is newCluster with some of its fields given.
+func newClusterOf(t *testing.T, c *cluster, kind string, n int, small bool) *cluster {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "quoin-cluster-data-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{dir: dir, token: filepath.Base(dir)}
+	c.dir, c.token = dir, filepath.Base(dir)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	c.network = newNetwork(t, kind)
 	t.Cleanup(func() { c.close(t) })

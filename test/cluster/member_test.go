@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type member struct {
 	process *exec.Cmd
 	done    chan struct{} // closed when the process has ended
 	small   bool          // the directory is a small file system of its own
+	env     []string      // of the process, beside the test's own
+	points  string        // where its fault points are served, if it has any
 }
 
 func (c *cluster) newMember(t *testing.T) *member {
@@ -79,17 +82,17 @@ func (m *member) peerURL() string { return "http://" + m.at.advertised }
 func (m *member) start(t *testing.T, cluster, state string) {
 	t.Helper()
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-	m.process = m.cluster.network.command(
-		m.index, program,
-		"--name="+m.name, "--data-dir="+filepath.Join(m.dir, "data"),
-		"--listen-client-urls=http://"+m.at.client, "--advertise-client-urls=http://"+m.at.client,
-		"--listen-peer-urls=http://"+m.at.peer, "--initial-advertise-peer-urls="+m.peerURL(),
-		"--initial-cluster="+cluster, "--initial-cluster-state="+state, "--initial-cluster-token="+m.cluster.token,
-		"--election-timeout="+ms(flags.election), "--heartbeat-interval="+ms(flags.election/10),
-		"--quota-backend-bytes="+strconv.Itoa(8<<30), "--log-level=info",
+	m.process = m.cluster.network.command(m.index, cmp.Or(m.cluster.program, program), append([]string{
+		"--name=" + m.name, "--data-dir=" + filepath.Join(m.dir, "data"),
+		"--listen-client-urls=http://" + m.at.client, "--advertise-client-urls=http://" + m.at.client,
+		"--listen-peer-urls=http://" + m.at.peer, "--initial-advertise-peer-urls=" + m.peerURL(),
+		"--initial-cluster=" + cluster, "--initial-cluster-state=" + state, "--initial-cluster-token=" + m.cluster.token,
+		"--election-timeout=" + ms(flags.election), "--heartbeat-interval=" + ms(flags.election/10),
+		"--quota-backend-bytes=" + strconv.Itoa(8<<30), "--log-level=info",
 		// Strictly, a member that came moments ago forbids the next change for five seconds.
-		"--strict-reconfig-check="+strconv.FormatBool(flags.long),
-	)
+		"--strict-reconfig-check=" + strconv.FormatBool(flags.long),
+	}, m.cluster.extra...)...)
+	m.process.Env = append(os.Environ(), m.env...)
 	m.process.Stdout, m.process.Stderr = m.log, m.log
 	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := m.process.Start(); err != nil {
