@@ -137,7 +137,7 @@ func (o *operator) carryOut(m *member, t task) {
 	case plan.AddMember:
 		var added schema.Member
 		added, _, err = m.service.MemberAdd(ctx, []string{o.nextURL()}, t.as == plan.Learner)
-		if err == nil && added.IsLearner {
+		if err == nil && added.IsLearner && t.must {
 			o.tasks = append(o.tasks, task{kind: plan.Promote, id: added.ID})
 		}
 	case plan.Promote:
@@ -178,7 +178,9 @@ func (o *operator) add(f plan.Fault) bool {
 	if len(o.w.present()) >= membersMax || len(o.tasks) > 0 {
 		return false
 	}
-	o.tasks = append(o.tasks, task{kind: plan.AddMember, as: f.Mode})
+	for range f.Amount {
+		o.tasks = append(o.tasks, task{kind: plan.AddMember, as: f.Mode})
+	}
 	return true
 }
 
@@ -187,21 +189,29 @@ func (o *operator) change(f plan.Fault, h *host) bool {
 	if len(o.tasks) > 0 {
 		return false
 	}
-	if f.Kind == plan.Remove && (o.w.lossy() || len(o.w.present()) < 2) || f.Kind == plan.Promote && !o.learns(h) {
+	if f.Kind == plan.Remove && (o.w.lossy() || len(o.w.present()) < 2) {
 		return false
+	}
+	if f.Kind == plan.Promote {
+		if h = o.learner(f.Peer); h == nil {
+			return false
+		}
 	}
 	o.tasks = append(o.tasks, task{kind: f.Kind, id: h.id})
 	return true
 }
 
-// learns reports whether a member is a learner.
-func (o *operator) learns(h *host) bool {
+// learner is one of the learners, nil if there are none.
+func (o *operator) learner(which int) *host {
 	m := o.w.best()
 	if m == nil {
-		return false
+		return nil
 	}
-	one, ok := m.machine.Members().Member(h.id)
-	return ok && one.IsLearner
+	all := m.machine.Members().Learners()
+	if len(all) == 0 {
+		return nil
+	}
+	return o.w.byID[all[which%len(all)].ID]
 }
 
 // transfer asks the leader's service to hand over.

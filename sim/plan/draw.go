@@ -148,8 +148,11 @@ func (d drawer) ambushes(n int, until int64) (all []Fault) {
 func (d drawer) unrest(p *Plan) {
 	p.Tuning.MessageBytes, p.Tuning.InflightMax = 1, 1+d.IntN(2)
 	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool { return f.Target == Leader })
-	for _, f := range d.ambushes(20+d.IntN(60), p.Safety) {
-		f.For = d.spread(20*millisecond, 2*second)
+	for _, f := range d.ambushes(40+d.IntN(60), p.Safety) {
+		f.For, f.Wait = d.spread(300*millisecond, 5*second), d.spread(200*microsecond, 80*millisecond)
+		if d.IntN(2) == 0 {
+			f.Kind, f.Mode = Isolate, Both
+		}
 		p.Faults = append(p.Faults, f)
 	}
 }
@@ -187,8 +190,9 @@ func (d drawer) detail(f *Fault) {
 	case ClockJump:
 		f.Amount = d.spread(10*millisecond, 10*second)
 	case AddMember:
+		f.Amount = 1
 		if d.IntN(3) > 0 {
-			f.Mode = Learner
+			f.Mode, f.Amount = Learner, 1+d.Int64N(3)
 		}
 	}
 }

@@ -95,7 +95,7 @@ const (
 	ClockRate FaultKind = "clock-rate" // a member's clock runs at Amount thousandths
 	ClockJump FaultKind = "clock-jump" // a member's clock jumps forward by Amount
 	Transfer  FaultKind = "transfer"   // the leader is asked to hand over to Peer
-	AddMember FaultKind = "add-member" // one more member, first as a learner if Mode says so
+	AddMember FaultKind = "add-member" // Amount more members, as learners if Mode says so
 	Promote   FaultKind = "promote"    // a learner becomes a voter
 	Remove    FaultKind = "remove"     // a member is removed
 )
