@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
-	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/raft/wire"
@@ -88,11 +87,7 @@ func (n *Node) finish(batch *replica.Batch, took time.Duration) {
 	}
 	n.publishBatch(batch)
 	n.waiters.answer(batch.Outcomes)
-	if batch.NewTerm > 0 {
-		// What a former leader had and the new one has not is lost, unless it comes round by a late message.
-		n.waiters.giveUp(batch.NewTerm, kverr.TimeoutDueToLeaderFail)
-	}
-	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges})
+	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges, newTerm: batch.NewTerm})
 	if batch.Compaction {
 		faultpoint.Hit(faultpoint.CompactAfterCommitScheduled)
 		poke(n.compact)

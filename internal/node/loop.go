@@ -19,6 +19,7 @@ type event struct {
 	persisted uint64 // Output sequence number that is durable
 	applied   uint64 // index that the machine has applied
 	changes   []wire.ConfChange
+	newTerm   uint64 // of a leader whose first entry is among what was applied
 	flushed   *schema.Applied
 	conf      wire.ConfState // as of flushed or installed
 	campaign  bool
@@ -41,6 +42,14 @@ type loop struct {
 	proposals []proposal // taken, but not in the core's hands yet: there is no leader, or too much is uncommitted
 	data      [][]byte   // scratch of takeProposals
 	outdated  bool       // the published status differs in more than indexes
+	former    former
+}
+
+// former is what is to be given up: proposals that a former leader had and the new one has not. They are lost, but for some that come round
+// by a late message, which get a few ticks.
+type former struct {
+	before uint64 // the term in which a proposal is not a former one; 0: there is none
+	ticks  int
 }
 
 func (n *Node) runLoop() {
@@ -66,6 +75,10 @@ func (l *loop) tick() {
 	l.rounds.age(l.core.Indexed)
 	l.proposals = l.waiters.wanted(l.proposals, 0)
 	l.outdated = true
+	if l.former.ticks++; l.former.before > 0 && l.former.ticks > roundTicks {
+		l.waiters.giveUp(l.former.before, kverr.TimeoutDueToLeaderFail)
+		l.former = former{}
+	}
 }
 
 // hurry lets ticks pass at once as long as there is no leader.
@@ -102,6 +115,9 @@ func (l *loop) takeEvent(e *event) {
 		l.core.Persisted(e.persisted)
 	case e.applied > 0:
 		l.core.Applied(e.applied, e.changes)
+		if e.newTerm > 0 {
+			l.former = former{before: e.newTerm}
+		}
 		l.outdated = l.outdated || len(e.changes) > 0
 	case e.flushed != nil:
 		l.core.Flushed(*e.flushed, e.conf)

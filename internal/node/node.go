@@ -285,7 +285,8 @@ type proposal struct {
 // the error is ctx.Err() if the core never had the entry, so that it is certainly without effect; else the outcome is
 // unknown: kverr.Canceled, kverr.TimeoutDueToConnectionLost if this member does not reach a majority of the voters, otherwise
 // kverr.TimeoutDueToLeaderFail if the leader changed or was lost while the proposal waited, which may have been lost with it, otherwise
-// kverr.Timeout. It is unknown, too, with kverr.Stopped. A proposal that a new leader has not is not waited for: kverr.TimeoutDueToLeaderFail.
+// kverr.Timeout. It is unknown, too, with kverr.Stopped. A proposal that a new leader has not is waited for a few ticks
+// only: kverr.TimeoutDueToLeaderFail.
 func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
 	return n.submit(ctx, proposal{id: id, data: data})
 }
