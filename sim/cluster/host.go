@@ -38,7 +38,6 @@ type host struct {
 	room    int64                     // bytes until the disk is full, -1 is no limit
 	power   int                       // disk calls until the power fails, -1 is never
 	sync    bool                      // the next sync fails
-	short   bool                      // a write was done in part; disks that lose power then may hold what the log takes for damage
 
 	promised promise // what the log has reported as stored
 }
@@ -155,7 +154,7 @@ func (h *host) takeRoom(op vfs.Op) error {
 		return nil
 	}
 	part := h.room
-	h.room, h.short = 0, true
+	h.room = 0
 	return &vfs.PartialWrite{Bytes: part, Err: syscall.ENOSPC}
 }
 
@@ -230,11 +229,8 @@ func (h *host) end(o vfs.CrashOptions) {
 	h.clock.local, h.clock.virtual = h.localTime(), h.w.engine.Now()
 	h.member = nil
 	m.proc.Kill()
-	if h.short {
-		o.KeepUnsynced = 1
-	}
 	h.fs, h.file = h.fs.Crash(o), h.file.Crash()
-	h.power, h.short = -1, false
+	h.power = -1
 }
 
 // crash takes the power from the member, perhaps in the middle of a write.
