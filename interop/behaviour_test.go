@@ -1,7 +1,10 @@
 package interop
 
 import (
+	"context"
+	"sync"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -37,6 +40,59 @@ func TestBehaviourThroughEveryMember(t *testing.T) {
 				target.Fresh = start
 				behaviour.Run(t, target)
 			})
+		}
+	})
+}
+
+// restlessPause is the time between two moves of the leadership.
+const restlessPause = 300 * time.Millisecond
+
+// TestBehaviourUnderLeaderChanges runs the suite on a cluster whose leadership moves all the time: answers are the same, and calls are refused
+// with nothing but what tells a client to try again.
+func TestBehaviourUnderLeaderChanges(t *testing.T) {
+	start := func(t *testing.T, flags ...string) behaviour.Target {
+		cfg := process.Config{Builder: builder, Volatile: true, Flags: flags}
+		quoin := process.Quoin()
+		members := process.StartCluster(t, cfg, quoin, quoin, quoin)
+		keepMoving(t, members)
+		return behaviour.Target{Endpoint: members[0].Endpoint(), HTTP: members[0].URL(), Members: len(members), Restless: true}
+	}
+	target := start(t)
+	target.Fresh = start
+	behaviour.Run(t, target)
+}
+
+// keepMoving hands leadership from member to member until the end of the test.
+func keepMoving(t *testing.T, members []*process.Server) {
+	var clients []pb.MaintenanceClient
+	var ids []uint64
+	for _, s := range members {
+		conn := s.Dial(t)
+		t.Cleanup(func() { _ = conn.Close() })
+		client := pb.NewMaintenanceClient(conn)
+		status, err := client.Status(t.Context(), &pb.StatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients, ids = append(clients, client), append(ids, status.Header.MemberId)
+	}
+	var mover sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		mover.Wait()
+	})
+	mover.Go(func() {
+		again := time.NewTicker(restlessPause)
+		defer again.Stop()
+		for next := 0; ctx.Err() == nil; next = (next + 1) % len(ids) {
+			for _, client := range clients { // one of them leads
+				_, _ = client.MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: ids[next]})
+			}
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+			}
 		}
 	})
 }

@@ -43,14 +43,35 @@ type loop struct {
 	data      [][]byte   // scratch of takeProposals
 	outdated  bool       // the published status differs in more than indexes
 	former    former
+	postponed postponed
 }
 
 // former is what is to be given up: proposals that a former leader had and the new one has not. They are lost, but for some that come round
 // by a late message, which get a few ticks.
 type former struct {
 	before uint64 // the term in which a proposal is not a former one; 0: there is none
-	ticks  int
+	next   uint64 // likewise, of a leader that came since
+	ticks  int    // since before
 }
+
+// note takes note of a leader's first entry, unless term is 0.
+func (f *former) note(term uint64) {
+	if f.before == 0 {
+		f.before, f.ticks = term, 0
+	} else if term > 0 {
+		f.next = term
+	}
+}
+
+func (f *former) tick(w *waiters) {
+	if f.ticks++; f.before > 0 && f.ticks > formerTicks {
+		w.giveUp(f.before, kverr.TimeoutDueToLeaderFail)
+		*f = former{before: f.next}
+	}
+}
+
+// formerTicks is how long late messages may come round: longer than proposals are postponed.
+const formerTicks = postponedTicks + 2
 
 func (n *Node) runLoop() {
 	l := &loop{Node: n, core: n.cfg.Consensus, sends: sends{}}
@@ -75,10 +96,9 @@ func (l *loop) tick() {
 	l.rounds.age(l.core.Indexed)
 	l.proposals = l.waiters.wanted(l.proposals, 0)
 	l.outdated = true
-	if l.former.ticks++; l.former.before > 0 && l.former.ticks > roundTicks {
-		l.waiters.giveUp(l.former.before, kverr.TimeoutDueToLeaderFail)
-		l.former = former{}
-	}
+	l.former.tick(l.waiters)
+	l.postponed.age()
+	l.postponed.retry(l.stepPostponed)
 }
 
 // hurry lets ticks pass at once as long as there is no leader.
@@ -115,9 +135,7 @@ func (l *loop) takeEvent(e *event) {
 		l.core.Persisted(e.persisted)
 	case e.applied > 0:
 		l.core.Applied(e.applied, e.changes)
-		if e.newTerm > 0 {
-			l.former = former{before: e.newTerm}
-		}
+		l.former.note(e.newTerm)
 		l.outdated = l.outdated || len(e.changes) > 0
 	case e.flushed != nil:
 		l.core.Flushed(*e.flushed, e.conf)
@@ -152,9 +170,18 @@ func (l *loop) takeMessage(m *wire.Message) {
 	switch err := l.core.Step(*m); {
 	case errors.Is(err, raft.ErrDiverged):
 		l.fail(failed("consensus", err))
-	case err != nil:
+	case err != nil && !l.postponed.keep(m, err):
 		l.cfg.Logger.Debug("message dropped", "from", m.From, "type", m.Type, "error", err)
 	}
+}
+
+// stepPostponed hands the core a message again. One that has come from the member that leads by now goes back to it as if it were our own: the
+// core sends nothing back to where it came from, lest two members play ball with it.
+func (l *loop) stepPostponed(m wire.Message) error {
+	if m.From == l.core.Lead() {
+		m.From = l.status.Load().ID
+	}
+	return l.core.Step(m)
 }
 
 // What one turn proposes at most, so that what the log writer gets at once takes it a short time only. One proposal may exceed it.
@@ -278,8 +305,11 @@ func (l *loop) publish() {
 		return
 	}
 	l.leaders.Add(1)
-	if leader != 0 && l.rounds.askAgain(l.core.Indexed) {
-		poke(l.wake)
+	if leader != 0 {
+		proposed, asked := l.postponed.retry(l.stepPostponed), l.rounds.askAgain(l.core.Indexed)
+		if proposed || asked {
+			poke(l.wake)
+		}
 	}
 	l.cfg.Logger.Info("leader changed", "leader", hex(leader), "was", hex(seen.Lead), "term", st.Term)
 	if leader != 0 && l.cfg.Metrics.LeaderChanged != nil {

@@ -8,8 +8,10 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 )
 
 // caseTimeout bounds one case; nothing in it waits for longer than a few
@@ -31,6 +33,10 @@ type Target struct {
 	Members int
 	// Follower says that the server does not lead its cluster.
 	Follower bool
+	// Restless says that leadership moves all the time. Calls may then be
+	// refused with what tells a client to try again, and are tried again; any
+	// other refusal counts.
+	Restless bool
 }
 
 // suite is the cases of one service, or of one subject of a large service.
@@ -43,12 +49,14 @@ type suite struct {
 }
 
 // testCase is one observation. A case marked alone gets a fresh server for
-// itself; one marked single is about a cluster of one member.
+// itself; one marked single is about a cluster of one member, one marked settled
+// about who leads.
 type testCase struct {
-	name   string
-	alone  bool
-	single bool
-	run    func(e *env)
+	name    string
+	alone   bool
+	single  bool
+	settled bool
+	run     func(e *env)
 }
 
 func suites() []suite {
@@ -95,7 +103,7 @@ func Run(t *testing.T, target Target) {
 		t.Run(s.name, func(t *testing.T) {
 			target := suiteTarget(t, s, target)
 			for _, c := range s.cases {
-				if c.single && target.Members > 1 {
+				if c.single && target.Members > 1 || c.settled && target.Restless {
 					continue
 				}
 				number++
@@ -155,10 +163,14 @@ type env struct {
 
 func newEnv(t *testing.T, target Target, prefix string) *env {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+target.Endpoint,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30)),
-	)
+	}
+	if target.Restless {
+		options = append(options, grpc.WithUnaryInterceptor(tryAgain))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+target.Endpoint, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,4 +184,15 @@ func newEnv(t *testing.T, target Target, prefix string) *env {
 	}
 	e.base = e.revision()
 	return e
+}
+
+// tryAgain repeats a call that was refused only because leadership moved: it
+// certainly had no effect.
+func tryAgain(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	for {
+		err := invoke(ctx, method, req, reply, cc, opts...)
+		if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "etcdserver: leader changed" {
+			return err
+		}
+	}
 }
