@@ -96,11 +96,15 @@ func (o *options) chosen() (*plan.Plan, error) {
 
 func printPlan(o *options, stdout io.Writer) int {
 	p, err := o.chosen()
-	if err == nil {
-		err = p.Write("/dev/stdout")
-	}
 	if err != nil {
 		fmt.Fprintln(stdout, err)
+		return 2
+	}
+	text, err := p.Text()
+	if err == nil {
+		_, err = stdout.Write(text)
+	}
+	if err != nil {
 		return 1
 	}
 	return 0
@@ -113,19 +117,26 @@ func replay(o *options, stdout io.Writer) int {
 		fmt.Fprintln(stdout, err)
 		return 2
 	}
-	var trace io.Writer
-	if o.trace {
-		buffered := bufio.NewWriter(stdout)
-		defer func() { _ = buffered.Flush() }() // to a terminal or a pipe: nobody is left to tell
-		trace = buffered
-	}
-	r := cluster.Run(p, trace)
+	r := runTraced(p, o.trace, stdout)
 	if r.Failure != nil {
 		fmt.Fprintf(stdout, "FAIL seed %d: %s\n", p.Seed, r.Failure)
+		if o.reduce {
+			o.follow(p, r.Failure, stdout)
+		}
 		return 1
 	}
 	fmt.Fprintf(stdout, "seed %d: %d steps, %v simulated, %d operations, hash %016x\n", p.Seed, r.Steps, r.Simulated, r.Operations, r.Hash)
 	return 0
+}
+
+// runTraced plays a plan and prints its trace before anything else, if that is wanted.
+func runTraced(p *plan.Plan, traced bool, stdout io.Writer) *cluster.Result {
+	if !traced {
+		return cluster.Run(p, nil)
+	}
+	trace := bufio.NewWriter(stdout)
+	defer func() { _ = trace.Flush() }() // to a terminal or a pipe: nobody is left to tell
+	return cluster.Run(p, trace)
 }
 
 // profile begins a CPU profile and returns what ends it.

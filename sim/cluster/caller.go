@@ -128,18 +128,14 @@ func judgeError(err error) (model.Failure, bool) {
 		return model.FailureLeaseExists, true
 	case errors.Is(err, kverr.KeyNotFound):
 		return model.FailureKeyNotFound, true
+	case errors.Is(err, kverr.Stopped):
+		return "", false
 	case errors.Is(err, context.DeadlineExceeded):
 		return model.FailureRefused, true // the core never had it
 	case errors.As(err, &known) && known.Retry == kverr.RetryLater:
 		return model.FailureRefused, true
 	}
 	return "", false
-}
-
-// refused reports whether an error says that nothing has happened and nothing about the state.
-func refused(err error) bool {
-	failure, _ := judgeError(err)
-	return errors.Is(err, errNobody) || failure == model.FailureRefused
 }
 
 // operation sends an operation of the model to a member, notes what became of it and then calls after. Nothing is noted of an operation

@@ -58,9 +58,7 @@ type world struct {
 
 // Run plays a plan. trace, if not nil, gets a line for everything that happens.
 func Run(p *plan.Plan, trace io.Writer) *Result {
-	w := &world{plan: p, engine: engine.New(trace), byID: map[uint64]*host{}, faults: map[string]int{}}
-	w.network = newNetwork(w)
-	w.judge, w.operator = newJudge(w), newOperator(w)
+	w := newEmpty(p, trace)
 	defer w.close()
 	w.play()
 	r := &Result{
@@ -72,6 +70,14 @@ func Run(p *plan.Plan, trace io.Writer) *Result {
 	}
 	r.Failure = w.failure
 	return r
+}
+
+// newEmpty returns the world of a plan before anything is in it.
+func newEmpty(p *plan.Plan, trace io.Writer) *world {
+	w := &world{plan: p, engine: engine.New(trace), byID: map[uint64]*host{}, faults: map[string]int{}}
+	w.network = newNetwork(w)
+	w.judge, w.operator = newJudge(w), newOperator(w)
+	return w
 }
 
 // play runs the parts of the plan one after the other, until one finds a failure.

@@ -146,9 +146,15 @@ func Read(name string) (*Plan, error) {
 
 // Write writes the plan to a file.
 func (p *Plan) Write(name string) error {
-	text, err := json.MarshalIndent(p, "", " ")
+	text, err := p.Text()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, append(text, '\n'), 0o644)
+	return os.WriteFile(name, text, 0o644)
+}
+
+// Text is what stands in the plan's file.
+func (p *Plan) Text() ([]byte, error) {
+	text, err := json.MarshalIndent(p, "", " ")
+	return append(text, '\n'), err
 }
