@@ -131,9 +131,9 @@ func (m *Member) removed(how error) {
 	m.failed(ErrRemoved)
 }
 
-// lingerAfterRemoval is the time that a removed member goes on answering the others: the message that tells the last of them of the removal
-// may have got lost, and two members cannot do without each other until both know.
-const lingerAfterRemoval = time.Second
+// lingerAfterRemoval bounds the time that a removed member goes on answering the others. It ends when one of them says that it knows of the
+// removal; until then the message that told them may have got lost, and of two members the other one cannot do without this one.
+const lingerAfterRemoval = time.Minute
 
 // watchNode ends the member when its node fails, or some time after the member's removal was applied.
 func (m *Member) watchNode() {
