@@ -118,7 +118,23 @@ func (o *operator) act(m *member) {
 	}
 	o.asking = true
 	o.settled = o.w.engine.Now() + settleTime
-	m.proc.Exec(func() { m.proc.Go(func() { o.carryOut(m, *t) }) })
+	one := *t
+	m.proc.Exec(func() { m.proc.Go(func() { o.carryOut(m, one) }) })
+	if !t.must && o.rng.IntN(4) == 0 {
+		o.meddle(one)
+	}
+}
+
+// meddle lets somebody else ask another member for the same thing.
+func (o *operator) meddle(t task) {
+	all := o.w.running()
+	m := all[o.rng.IntN(len(all))]
+	m.proc.Exec(func() {
+		m.proc.Go(func() {
+			_, err := o.ask(m, t)
+			o.w.engine.Comment(m.host.index, "somebody else: %s %x %s: %v", t.kind, t.id, t.as, err)
+		})
+	})
 }
 
 // carryOut asks a member's service, on a coroutine of the member.
@@ -132,27 +148,41 @@ func (o *operator) carryOut(m *member, t task) {
 			o.tasks = o.tasks[1:]
 		}
 	}()
+	var added schema.Member
+	if added, err = o.ask(m, t); err != nil {
+		return
+	}
+	o.w.faults[string(t.kind)+" done"]++
+	if added.IsLearner && t.must {
+		o.tasks = append(o.tasks, task{kind: plan.Promote, id: added.ID})
+	}
+}
+
+// ask has a member's service do what a task says. It returns the member that was added, if one was.
+func (o *operator) ask(m *member, t task) (added schema.Member, err error) {
 	ctx := context.Background()
 	switch t.kind {
 	case plan.AddMember:
-		var added schema.Member
-		added, _, err = m.service.MemberAdd(ctx, []string{o.nextURL()}, t.as == plan.Learner)
-		if err == nil && added.IsLearner && t.must {
-			o.tasks = append(o.tasks, task{kind: plan.Promote, id: added.ID})
-		}
+		added, _, err = m.service.MemberAdd(ctx, []string{o.urlFor(t)}, t.as == plan.Learner)
 	case plan.Promote:
 		_, err = m.service.MemberPromote(ctx, t.id)
 	case plan.Remove:
 		_, err = m.service.MemberRemove(ctx, t.id)
 	}
-	if err == nil {
-		o.w.faults[string(t.kind)+" done"]++
+	return added, err
+}
+
+// urlFor is where a new member can be reached; now and then one that another member has, which the rules refuse.
+func (o *operator) urlFor(t task) string {
+	if all := o.w.present(); !t.must && o.rng.IntN(6) == 0 {
+		return all[o.rng.IntN(len(all))].url
 	}
+	return o.nextURL()
 }
 
 // final reports whether trying again makes no sense.
 func final(err error) bool {
-	for _, e := range []error{kverr.MemberNotFound, kverr.MemberNotLearner, kverr.MemberExist, kverr.TooManyLearners} {
+	for _, e := range []error{kverr.MemberNotFound, kverr.MemberNotLearner, kverr.MemberExist, kverr.TooManyLearners, kverr.PeerURLExist} {
 		if errors.Is(err, e) {
 			return true
 		}
