@@ -56,7 +56,7 @@ func TestAnythingFromPeers(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 30 {
+	for range 20 {
 		for _, role := range allRoles {
 			core := anyRole(t, role)
 			for range 60 {
