@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/backend"
@@ -218,15 +219,36 @@ func (m *member) serviceConfig() service.Config {
 	}
 }
 
-// removed ends a member that learns of its removal.
+// removed ends a member that learns of its removal, once another one that knows of it can tell it so, or after a while.
 func (m *member) removed() {
 	m.w.engine.Note("removed", m.host.index)
-	m.host.retired = true
-	m.w.engine.After(lingerTime, m.stop)
+	m.linger(m.w.engine.Now() + lingerTime)
 }
 
-// lingerTime is how long a removed member still answers others, in virtual nanoseconds.
-const lingerTime = 1e9
+// How long a removed member still answers others, and how often it asks them whether they know, in virtual nanoseconds.
+const (
+	lingerTime  = 60e9
+	lingerPause = 200e6
+)
+
+func (m *member) linger(until int64) {
+	if m.host.member != m {
+		return // it ended otherwise, and comes to know again when it starts
+	}
+	if m.w.engine.Now() < until && !m.toldOfRemoval() {
+		m.w.engine.After(lingerPause, func() { m.linger(until) })
+		return
+	}
+	m.host.retired = true
+	m.stop()
+}
+
+// toldOfRemoval reports whether a member that can be reached has applied the removal of this one.
+func (m *member) toldOfRemoval() bool {
+	return slices.ContainsFunc(m.w.running(), func(other *member) bool {
+		return other != m && other.machine.Members().IsRemoved(m.host.id) && m.w.network.connected(m.host, other.host)
+	})
+}
 
 // fail ends a member whose disk has failed, and starts it again after a while, as a supervisor does.
 func (m *member) fail(what string, err error) {

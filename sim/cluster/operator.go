@@ -77,10 +77,10 @@ func (o *operator) startAdded(members []schema.Member) {
 	}
 }
 
-// retire takes hosts out of service whose members were removed.
+// retire takes hosts out of service whose members were removed. It does not take their own word for it: others have to know.
 func (o *operator) retire(m *member) {
 	for _, h := range o.w.present() {
-		if m.machine.Members().IsRemoved(h.id) {
+		if h != m.host && m.machine.Members().IsRemoved(h.id) {
 			h.retired = true
 			o.w.engine.After(o.rng.Int64N(5e9), h.exit)
 		}
