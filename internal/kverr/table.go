@@ -128,8 +128,8 @@ var (
 	LeaderChanged = &Error{Symbol: "LeaderChanged", Code: CodeUnavailable, Text: "etcdserver: leader changed", Retry: RetryIfRead}
 	// NotCapable: the cluster's version lacks the API.
 	NotCapable = &Error{Symbol: "NotCapable", Code: CodeFailedPrecondition, Text: "etcdserver: not capable", Retry: RetryLater}
-	// Stopped: the server is shutting down.
-	Stopped = &Error{Symbol: "Stopped", Code: CodeUnavailable, Text: "etcdserver: server stopped", Retry: RetryLater}
+	// Stopped: the server is shutting down; what it had taken may still come about.
+	Stopped = &Error{Symbol: "Stopped", Code: CodeUnavailable, Text: "etcdserver: server stopped", Retry: RetryIfRead}
 	// Timeout: a proposal or read index was not answered in time.
 	Timeout = &Error{Symbol: "Timeout", Code: CodeUnavailable, Text: "etcdserver: request timed out", Retry: RetryIfRead}
 	// TimeoutDueToLeaderFail: Timeout, and a leader was lost shortly before.
