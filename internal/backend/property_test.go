@@ -202,7 +202,7 @@ func (h *history) changeSmall() {
 
 func (h *history) commit() {
 	h.index += uint64(h.r.IntN(3))
-	a := schema.Applied{Index: h.index, Term: 1 + h.index/50}
+	a := schema.Applied{Index: h.index, Term: (h.index + 49) / 50} // before the first entry there is no term
 	if h.r.IntN(10) == 0 {
 		a.ConfState = fmt.Appendf(nil, `{"voters":[%d]}`, h.index)
 	}
