@@ -148,9 +148,13 @@ func (d drawer) ambushes(n int, until int64) (all []Fault) {
 func (d drawer) unrest(p *Plan) {
 	p.Tuning.MessageBytes, p.Tuning.InflightMax = 1, 1+d.IntN(2)
 	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool { return f.Target == Leader })
+	step := p.Network.Delay + p.Network.Jitter/2 + p.Disk.Sync + p.Disk.Jitter/2 // about what an entry takes to be stored elsewhere
 	for _, f := range d.ambushes(40+d.IntN(60), p.Safety) {
-		f.For, f.Wait = d.spread(300*millisecond, 5*second), d.spread(200*microsecond, 80*millisecond)
+		f.For, f.Wait = d.spread(1500*millisecond, 7*second), 1+d.Int64N(p.Network.Delay)/2
 		if d.IntN(2) == 0 {
+			f.Wait = 1 + d.Int64N(4*step)
+		}
+		if d.IntN(3) > 0 {
 			f.Kind, f.Mode = Isolate, Both
 		}
 		p.Faults = append(p.Faults, f)
