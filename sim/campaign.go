@@ -22,6 +22,8 @@ type totals struct {
 		failures   int
 		simulated  time.Duration
 		operations int
+		fewest     int           // operations of a seed
+		shortest   time.Duration // simulated time of a seed
 		unknown    int
 		steps      uint64
 		faults     map[string]int
@@ -75,6 +77,10 @@ func (t *totals) take(o *options, start time.Time) (uint64, bool) {
 func (t *totals) add(seed uint64, r *cluster.Result, stdout io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.mu.seeds == 0 {
+		t.mu.fewest, t.mu.shortest = r.Operations, r.Simulated
+	}
+	t.mu.fewest, t.mu.shortest = min(t.mu.fewest, r.Operations), min(t.mu.shortest, r.Simulated)
 	t.mu.seeds++
 	t.mu.simulated += r.Simulated
 	t.mu.operations += r.Operations
@@ -94,6 +100,7 @@ func (t *totals) report(stdout io.Writer, took time.Duration) {
 	m := &t.mu
 	fmt.Fprintf(stdout, "%d seeds in %v (%.2f per second), %.1f simulated hours, %d operations (%d unknown), %d steps, %d failures\n",
 		m.seeds, took.Round(time.Second), float64(m.seeds)/took.Seconds(), m.simulated.Hours(), m.operations, m.unknown, m.steps, m.failures)
+	fmt.Fprintf(stdout, "in each seed at least %v simulated and %d operations\n", m.shortest.Round(time.Second), m.fewest)
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(m.faults)) {
 		parts = append(parts, fmt.Sprintf("%s %d", kind, m.faults[kind]))

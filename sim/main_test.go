@@ -10,9 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/quoin-kv/quoin/sim/cluster"
 	"github.com/quoin-kv/quoin/sim/plan"
 )
+
+// TestMain also sees to it that simulations leave no coroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What a test run plays at most: so many new seeds, as long as it has not taken longer than this.
 const (

@@ -8,7 +8,8 @@ import (
 
 // What a healed cluster has to achieve, in virtual nanoseconds after the end of all trouble.
 const (
-	quietAfter  = 6e9   // clients go on so long
+	quietAfter  = 6e9   // clients go on so long at least
+	quietLimit  = 60e9  // and so long at most, if they have not done much yet
 	lookEvery   = 250e6 // between two looks at whether all is well
 	healTimeout = 180e9
 	watchTime   = 12e9 // that watchers have to see everything
@@ -27,7 +28,7 @@ func (w *world) heal() {
 		h.heal()
 	}
 	start := w.engine.Now()
-	w.engine.After(quietAfter, func() { w.closing = true })
+	w.engine.After(quietAfter, func() { w.quiet(start + quietLimit) })
 	w.lookAgain()
 	w.run(start + healTimeout)
 	if !w.done {
@@ -35,6 +36,18 @@ func (w *world) heal() {
 		return
 	}
 	w.compare()
+}
+
+// operationsMin is what clients do in a simulation at least, as long as that can be had.
+const operationsMin = 550
+
+// quiet lets clients begin nothing new, once they have done enough.
+func (w *world) quiet(limit int64) {
+	if len(w.recorder.history.Ops) < operationsMin && w.engine.Now() < limit && len(w.clients) > 0 {
+		w.engine.After(1e9, func() { w.quiet(limit) })
+		return
+	}
+	w.closing = true
 }
 
 // heal ends the trouble of one host.
