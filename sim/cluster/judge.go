@@ -37,7 +37,8 @@ type decided struct {
 
 func newJudge(w *world) *judge {
 	return &judge{
-		w: w, audited: 1, audit: model.WatchLog{Client: -1, Key: "\x00", End: "\x00", Start: 2}, leaders: map[uint64]uint64{}, votes: map[[2]uint64]uint64{}, entries: map[[2]uint64]content{}, commits: map[uint64]uint64{},
+		w: w, audited: 1, audit: model.WatchLog{Client: -1, Key: "\x00", End: "\x00", Start: 2},
+		leaders: map[uint64]uint64{}, votes: map[[2]uint64]uint64{}, entries: map[[2]uint64]content{}, commits: map[uint64]uint64{},
 	}
 }
 

@@ -165,7 +165,10 @@ func (v *watcher) receive(s *stream, from *host, raw []byte) {
 		return
 	}
 	v.w.engine.Note("watched", v.index, uint64(msg.Revision), uint64(len(msg.Events)))
-	v.w.engine.Comment(v.index, "watch from %x: created %v canceled %v %q rev %d events %v", from.id, msg.Created, msg.Canceled, msg.Reason, msg.Revision, msg.Events)
+	if v.w.engine.Traced() {
+		v.w.engine.Comment(v.index, "watch from %x: created %v canceled %v %q rev %d events %v",
+			from.id, msg.Created, msg.Canceled, msg.Reason, msg.Revision, msg.Events)
+	}
 	s.created = true
 	if msg.Created && !msg.Canceled {
 		v.created(&msg)
