@@ -206,6 +206,9 @@ func (s *Service) prove(ctx context.Context) error {
 	if !s.isPrimary() {
 		return kverr.NotPrimaryLessor
 	}
+	if s.votesAlone() {
+		return nil
+	}
 	if err := s.member.ReadIndex(ctx); err != nil {
 		return err
 	}
@@ -213,6 +216,13 @@ func (s *Service) prove(ctx context.Context) error {
 		return kverr.NotPrimaryLessor
 	}
 	return nil
+}
+
+// votesAlone reports whether this member is the only voter, which nobody else can take the leadership from: a second voter would have to be
+// added first, and to win an election.
+func (s *Service) votesAlone() bool {
+	voters := s.member.Status().ConfState.Voters
+	return len(voters) == 1 && voters[0] == s.cfg.MemberID
 }
 
 // timeoutError says why a context that bounds a wait for others has ended: our patience did, or the client has gone.
