@@ -153,14 +153,7 @@ func (w *world) disturb(f plan.Fault, h *host) bool {
 	case plan.CutLink, plan.SlowLink:
 		links = []*link{w.network.link(h.index, w.target(f.Peer).index)}
 	case plan.Isolate:
-		for _, o := range w.hosts {
-			if o != h && f.Mode != plan.Out {
-				links = append(links, w.network.link(o.index, h.index))
-			}
-			if o != h && f.Mode != plan.In {
-				links = append(links, w.network.link(h.index, o.index))
-			}
-		}
+		links = w.isolating(f, h)
 	case plan.Split:
 		for _, a := range w.hosts {
 			for _, b := range w.hosts {
@@ -173,17 +166,74 @@ func (w *world) disturb(f plan.Fault, h *host) bool {
 	for _, l := range links {
 		w.trouble(l, f)
 	}
-	return len(links) > 0
+	return true
 }
 
+// isolating returns the links that a fault cuts around a host; others it only slows.
+func (w *world) isolating(f plan.Fault, h *host) (links []*link) {
+	for _, o := range w.hosts {
+		if o == h {
+			continue
+		}
+		in, out := w.network.link(o.index, h.index), w.network.link(h.index, o.index)
+		switch f.Mode {
+		case plan.In:
+			links = append(links, in)
+		case plan.Out:
+			links = append(links, out)
+		case plan.Stale:
+			w.age(in, out, f)
+		default:
+			links = append(links, in, out)
+		}
+	}
+	return links
+}
+
+// How links around a member become slower and slower: so slowly that a leader does not miss its followers.
+const (
+	ageStep  = 400e6 // slower each time
+	agePause = 500e6
+)
+
+// age lets what a member receives come later and later, and then cuts off what it sends: answers to what it had sent before go on coming in
+// for seconds, while others elect a leader.
+func (w *world) age(in, out *link, f plan.Fault) {
+	steps := 1 + f.Amount/ageStep
+	for i := int64(1); i <= steps; i++ {
+		w.engine.After(i*agePause, func() {
+			if !w.healed {
+				in.slow = i * ageStep
+			}
+		})
+	}
+	w.engine.After(steps*agePause, func() {
+		if !w.healed {
+			w.cut(out, f.For)
+		}
+	})
+	w.engine.After(steps*agePause+f.For, func() { in.slow = 0 })
+}
+
+// slow makes a link slow for a while.
+func (w *world) slow(l *link, by, ns int64) {
+	l.slow = by
+	w.engine.After(ns, func() { l.slow = 0 })
+}
+
+// trouble makes a link slow or cuts it, for a while.
 func (w *world) trouble(l *link, f plan.Fault) {
 	if f.Kind == plan.SlowLink {
-		l.slow = f.Amount
-		w.engine.After(f.For, func() { l.slow = 0 })
+		w.slow(l, f.Amount, f.For)
 		return
 	}
+	w.cut(l, f.For)
+}
+
+// cut cuts a link for a while.
+func (w *world) cut(l *link, ns int64) {
 	l.cuts++
-	w.engine.After(f.For, func() {
+	w.engine.After(ns, func() {
 		l.cuts = max(l.cuts-1, 0)
 		l.since = w.engine.Now()
 	})

@@ -58,12 +58,23 @@ func (n *network) send(from *host, ms []wire.Message) {
 	}
 }
 
+// One of so many messages that do not keep their order is on its way for up to so many nanoseconds; it arrives even if the link is cut by then.
+const (
+	stragglers = 8
+	longestWay = 4e9
+)
+
 // carry lets a message arrive after a while, or never.
 func (n *network) carry(from, to *host, m wire.Message) {
 	l := n.link(from.index, to.index)
 	arrival := n.w.engine.Now() + n.delay() + l.slow
 	lost := n.chance(n.config.Loss)
-	if !n.chance(n.config.Reorder) {
+	late := false
+	if n.chance(n.config.Reorder) {
+		if late = n.rng.IntN(stragglers) == 0; late {
+			arrival += n.rng.Int64N(longestWay)
+		}
+	} else {
 		arrival = max(arrival, l.last)
 		l.last = arrival
 	}
@@ -75,7 +86,7 @@ func (n *network) carry(from, to *host, m wire.Message) {
 		return
 	}
 	n.w.engine.At(arrival, func() {
-		if l.cuts > 0 || !to.receive(m) {
+		if l.cuts > 0 && !late || !to.receive(m) {
 			n.unreachable(from, m.To)
 		}
 	})

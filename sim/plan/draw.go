@@ -173,7 +173,8 @@ func (d drawer) target() int {
 func (d drawer) detail(f *Fault) {
 	switch f.Kind {
 	case Isolate:
-		f.Mode = []string{Both, Both, In, Out}[d.IntN(4)]
+		f.Mode = []string{Both, Both, In, Out, Stale}[d.IntN(5)]
+		f.Amount = d.spread(second, 4*second)
 	case StallDisk:
 		if d.IntN(2) == 0 {
 			f.Mode = LogOnly

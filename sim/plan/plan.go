@@ -114,6 +114,7 @@ const (
 	Both    = "both"
 	In      = "in"      // what it would receive is lost
 	Out     = "out"     // what it sends is lost
+	Stale   = "stale"   // and what it receives comes Amount later
 	Learner = "learner" // as a learner
 	LogOnly = "log"     // only the disk of the log
 	Tear    = "tear"    // the last write is torn within a sector, too
