@@ -58,7 +58,9 @@ func (w *witness) placeInTime() {
 		switch {
 		case p.item >= 0:
 			it := &w.items[p.item]
-			w.certain[i] = min(w.certain[i], it.ret)
+			if told, ok := it.tells(revision); ok {
+				w.certain[told-w.base] = min(w.certain[told-w.base], it.ret)
+			}
 			if p.made > 0 {
 				w.possible[i] = it.call
 			}
@@ -70,6 +72,18 @@ func (w *witness) placeInTime() {
 			w.ended[p.expire] = p.made
 		}
 	}
+}
+
+// tells returns the revision of which the item's answer is proof. What answered without one may stand anywhere: that an order has it behind a
+// revision is no proof that it was so.
+func (i *item) tells(placed int64) (revision int64, ok bool) {
+	switch i.role {
+	case floating:
+		return 0, false
+	case mover:
+		return i.at, i.at != 0
+	}
+	return placed, true
 }
 
 // watchedInTime adds what watchers were told.
