@@ -103,9 +103,12 @@ func (p *peers) setMembers(members []schema.Member, removed []uint64) {
 		members = p.link.data.known
 	}
 	var all []transport.Peer
+	learners := map[uint64]bool{}
 	for _, m := range members {
 		all = append(all, transport.Peer{ID: m.ID, URLs: m.PeerURLs})
+		learners[m.ID] = m.IsLearner
 	}
+	p.link.learners.Store(&learners)
 	p.link.setRemoved(removed)
 	p.transport.SetPeers(all)
 }
@@ -121,10 +124,11 @@ func (p *peers) handler(svc *service.Service, clusterID uint64) http.Handler {
 
 // link is what sessions with other members reach of this one.
 type link struct {
-	data    *data
-	removed func(error)
-	node    atomic.Pointer[node.Node] // nil until the node runs: what comes before is lost, as on a bad network
-	gone    atomic.Pointer[map[uint64]bool]
+	data     *data
+	removed  func(error)
+	node     atomic.Pointer[node.Node] // nil until the node runs: what comes before is lost, as on a bad network
+	gone     atomic.Pointer[map[uint64]bool]
+	learners atomic.Pointer[map[uint64]bool]
 }
 
 func (l *link) bind(n *node.Node) { l.node.Store(n) }
@@ -157,8 +161,14 @@ func (l *link) IsRemoved(id uint64) bool {
 	return gone != nil && (*gone)[id]
 }
 
-// Removed ends the member: another one says that it was removed.
-func (l *link) Removed(err error) { l.removed(err) }
+// Removed ends the member: another one says that it was removed. A member that knows already stays for the sake of voters that do not, so the
+// word of one without a vote is not enough for it.
+func (l *link) Removed(by uint64, err error) {
+	if learners := l.learners.Load(); l.IsRemoved(l.data.meta.NodeID) && learners != nil && (*learners)[by] {
+		return
+	}
+	l.removed(err)
+}
 
 // ReceiveSnapshot stores a database file that another member sends.
 func (l *link) ReceiveSnapshot(ctx context.Context, m wire.Message, body io.Reader) error {

@@ -28,8 +28,8 @@ type Local interface {
 	// IsRemoved reports whether a member was removed from the cluster.
 	IsRemoved(id uint64) bool
 	// Removed says that a peer refused this member because it was removed from the cluster: the member must stop. It is called
-	// once at most.
-	Removed(err error)
+	// once at most for each peer.
+	Removed(by uint64, err error)
 	// ReceiveSnapshot stores the database file that body yields durably, for m.Snapshot.Meta.Index. The transport calls Step(m)
 	// when it has returned nil. A body that is cut short ends with an error other than io.EOF.
 	ReceiveSnapshot(ctx context.Context, m wire.Message, body io.Reader) error

@@ -94,7 +94,7 @@ func (p *peer) checkStream(resp *http.Response) error {
 		}
 		return nil
 	case http.StatusGone:
-		return p.t.sayRemoved(p.id)
+		return p.sayRemoved()
 	default:
 		return refusal(resp)
 	}

@@ -126,7 +126,8 @@ func newLocal() *local {
 
 func (l *local) Step(m wire.Message)   { l.steps <- m }
 func (l *local) Unreachable(id uint64) { l.lost <- id }
-func (l *local) Removed(err error)     { l.stopped <- err }
+
+func (l *local) Removed(_ uint64, err error) { l.stopped <- err }
 
 func (l *local) IsRemoved(id uint64) bool {
 	l.mu.Lock()

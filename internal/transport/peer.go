@@ -33,8 +33,9 @@ type peer struct {
 	msgApp   outgoing
 	pipe     pipeline
 
-	ctx    context.Context // ends with the session
-	cancel context.CancelFunc
+	ctx          context.Context // ends with the session
+	cancel       context.CancelFunc
+	knowsRemoval atomic.Bool // it said that this member was removed
 }
 
 func newPeer(t *Transport, m Peer, remote bool) *peer {

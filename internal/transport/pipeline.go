@@ -133,7 +133,7 @@ func (p *peer) checkForbidden(resp *http.Response) error {
 	if err == nil && said.Message == reasonMismatch {
 		return fmt.Errorf("at the peer's address is another member: %s", said.Message)
 	}
-	return p.t.sayRemoved(p.id)
+	return p.sayRemoved()
 }
 
 // receivePost is POST /raft.

@@ -35,7 +35,6 @@ type Transport struct {
 	wg     sync.WaitGroup
 	peers  atomic.Pointer[map[uint64]*peer]
 
-	removed   atomic.Bool  // Local.Removed was called
 	sending   atomic.Int32 // snapshots
 	receiving atomic.Int32 // snapshots
 	refusals  seldom
@@ -199,11 +198,11 @@ func (t *Transport) enter() bool {
 // errRemoved is what Local.Removed gets.
 var errRemoved = errors.New("the member has been permanently removed from the cluster")
 
-// sayRemoved passes on that a peer knows this member to be removed.
-func (t *Transport) sayRemoved(by uint64) error {
-	if t.removed.CompareAndSwap(false, true) {
-		t.log.Error("this member was removed from the cluster; the data-dir used by this member must be removed", "peer", hexID(by))
-		t.cfg.Local.Removed(errRemoved)
+// sayRemoved passes on that the peer knows this member to be removed.
+func (p *peer) sayRemoved() error {
+	if p.knowsRemoval.CompareAndSwap(false, true) {
+		p.log.Error("this member was removed from the cluster; the data-dir used by this member must be removed")
+		p.t.cfg.Local.Removed(p.id, errRemoved)
 	}
 	return errRemoved
 }

@@ -30,6 +30,7 @@ func (m *member) finishWrite() {
 	if mark := m.written.Log.Mark; mark != nil && m.written.Installed == 0 && mark.Index > m.backend.Flushed().Index {
 		m.w.fail("mark", "member %d marks %d, but its file is at %d", m.host.index, mark.Index, m.backend.Flushed().Index)
 	}
+	m.host.promised.replacing(m.written.Log.Entries)
 	if err := m.log.Write(m.written.Log); err != nil {
 		m.fail("write-ahead log", err)
 		return

@@ -45,7 +45,14 @@ type host struct {
 // promise is what a member must remember.
 type promise struct {
 	state       wire.HardState
-	index, term uint64 // of the last entry
+	index, term uint64 // of the last entry; term 0 is any
+}
+
+// replacing notes that entries are about to be written: those that they take the place of may be gone from now on, even if the write fails.
+func (p *promise) replacing(entries []wire.Entry) {
+	if len(entries) > 0 && entries[0].Index <= p.index {
+		p.index, p.term = entries[0].Index-1, 0
+	}
 }
 
 // told notes what a message promises to others: a vote, one's own too, or that entries are stored.
@@ -241,6 +248,7 @@ func (h *host) crash() {
 	}
 	if m.writing && h.rng.IntN(2) == 0 {
 		h.power = h.rng.IntN(6)
+		h.promised.replacing(m.written.Log.Entries)
 		_ = m.log.Write(m.written.Log) // fails when the power does
 	}
 	h.end(h.crashOptions())

@@ -136,6 +136,29 @@ func TestRemembers(t *testing.T) {
 	}
 }
 
+// TestReplacing: entries that are being replaced need not be remembered, those before them do.
+func TestReplacing(t *testing.T) {
+	p := promise{index: 10, term: 4}
+	p.replacing(entries(5, 11, 12))
+	if p.index != 10 || p.term != 4 {
+		t.Errorf("promised %+v before entries behind the end", p)
+	}
+	p.replacing(entries(3, 8, 8))
+	if p.index != 7 || p.term != 0 {
+		t.Errorf("promised %+v while 8 is replaced", p)
+	}
+	_, a, _ := newWorld()
+	a.host.promised = p
+	short := &wal.Recovered{Mark: wal.Mark{Index: 5}, Entries: entries(2, 6, 6)}
+	if err := a.host.remembers(short, schema.Applied{Index: 5}); err == nil {
+		t.Error("an entry before the replaced ones is missing")
+	}
+	long := &wal.Recovered{Mark: wal.Mark{Index: 5}, Entries: entries(3, 6, 8)}
+	if err := a.host.remembers(long, schema.Applied{Index: 5}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPromises: what messages tell others has to be remembered.
 func TestPromises(t *testing.T) {
 	_, a, _ := newWorld()

@@ -115,7 +115,7 @@ func (h *host) remembers(rec *wal.Recovered, at schema.Applied) error {
 		return h.forgot("term %d, promised was %d", rec.HardState.Term, p.state.Term)
 	case rec.HardState.Term == p.state.Term && p.state.Vote != 0 && rec.HardState.Vote != p.state.Vote:
 		return h.forgot("vote %d of term %d, promised was %d", rec.HardState.Vote, p.state.Term, p.state.Vote)
-	case term == p.term && last < p.index, term < p.term:
+	case (term == p.term || p.term == 0) && last < p.index, term < p.term:
 		return h.forgot("entries up to %d of term %d, promised were %d of %d", last, term, p.index, p.term)
 	}
 	return nil
@@ -243,10 +243,11 @@ func (m *member) linger(until int64) {
 	m.stop()
 }
 
-// toldOfRemoval reports whether a member that can be reached has applied the removal of this one.
+// toldOfRemoval reports whether a voter that can be reached has applied the removal of this one.
 func (m *member) toldOfRemoval() bool {
 	return slices.ContainsFunc(m.w.running(), func(other *member) bool {
-		return other != m && other.machine.Members().IsRemoved(m.host.id) && m.w.network.connected(m.host, other.host)
+		self, is := other.machine.Members().Member(other.host.id)
+		return other != m && is && !self.IsLearner && other.machine.Members().IsRemoved(m.host.id) && m.w.network.connected(m.host, other.host)
 	})
 }
 
