@@ -188,6 +188,10 @@ func TestClusterCalls(t *testing.T) {
 	if len(list.Members) != 1 || list.Members[0].ID != servicetest.MemberID || list.Members[0].PeerURLs[0] != "http://peer1:2380" {
 		t.Errorf("members are %v", list.Members)
 	}
+	for list.Members[0].Name == "" { // it counts as started once it has announced itself
+		list, err = e.cluster.MemberList(ctx, &pb.MemberListRequest{Linearizable: true})
+		check(t, err)
+	}
 	update, err := e.cluster.MemberUpdate(ctx, &pb.MemberUpdateRequest{ID: servicetest.MemberID, PeerURLs: []string{"http://x:1"}})
 	check(t, err)
 	header(t, "MemberUpdate", update.Header, 0)
