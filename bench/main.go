@@ -155,8 +155,8 @@ func (o options) compare(ctx context.Context, args []string, chosen []work) erro
 		Command: append([]string{"go", "run", "."}, args...),
 		Date:    time.Now().Format(time.DateOnly),
 		Machine: describeMachine(split.pinned),
-		A:       party{Name: o.aName, Command: a, Version: version(ctx, a)},
-		B:       party{Name: o.bName, Command: b, Version: version(ctx, b)},
+		A:       party{Name: o.aName, Command: portable(a), Version: version(ctx, a)},
+		B:       party{Name: o.bName, Command: portable(b), Version: version(ctx, b)},
 	}
 	if err := split.pinGenerator(); err != nil {
 		return err
@@ -189,6 +189,12 @@ func (o options) command(ctx context.Context, given, program, module, pkg string
 		return nil, fmt.Errorf("build %s in %s: %w", pkg, module, err)
 	}
 	return append([]string{program}, words...), nil
+}
+
+// portable is a command without the directory of its program, which says
+// nothing to readers on other machines.
+func portable(command []string) []string {
+	return append([]string{filepath.Base(command[0])}, command[1:]...)
 }
 
 // version returns the first line that a server says of itself.
