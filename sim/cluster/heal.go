@@ -9,9 +9,9 @@ import (
 // What a healed cluster has to achieve, in virtual nanoseconds after the end of all trouble.
 const (
 	quietAfter  = 6e9   // clients go on so long at least
-	quietLimit  = 60e9  // and so long at most, if they have not done much yet
+	quietLimit  = 150e9 // and so long at most, if they have not done much yet
 	lookEvery   = 250e6 // between two looks at whether all is well
-	healTimeout = 180e9
+	healTimeout = 240e9
 	watchTime   = 12e9 // that watchers have to see everything
 )
 
