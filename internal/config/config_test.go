@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 		{"strict reconfiguration", c.StrictReconfigCheck, true},
 		{"tick advance", c.ElectionTickAdvance, true},
 		{"discovery", c.Discovery, Discovery{DialTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second, KeepAliveTime: 2 * time.Second, KeepAliveTimeout: 6 * time.Second, Insecure: true}},
-		{"peer TLS", c.PeerTLS, PeerTLS{}},
+		{"peer TLS", c.PeerTLS, TLS{}},
 		{"force", c.ForceNewCluster, false},
 	} {
 		if !reflect.DeepEqual(tc.got, tc.want) {

@@ -14,34 +14,57 @@ import (
 // what is set by hand afterwards is checked by Complete.
 type Config struct {
 	// Member.
-	Name                 string
-	DataDir              string // empty: "<name>.etcd" in the working directory
-	WALDir               string // empty: inside DataDir
-	ListenPeerURLs       URLs
-	ListenClientURLs     URLs
-	SnapshotCount        uint64 // applied entries between two WAL snapshot marks
-	SnapshotCatchup      uint64 // log entries kept in memory after a mark
-	MaxWALs              uint   // log files kept besides the needed ones; 0 keeps all
-	MaxSnapshots         uint   // no effect
-	HeartbeatMs          uint
-	ElectionMs           uint
-	QuotaBytes           int64 // 0: DefaultQuotaBytes; negative: no quota
-	FreelistType         string
-	BatchInterval        time.Duration // longest time that applied data stays out of the database file; 0: the default
-	BatchLimit           int           // no effect
-	MaxTxnOps            uint
-	MaxRequestBytes      uint
-	MaxConcurrentStreams uint
-	KeepAliveMinTime     time.Duration
-	KeepAliveInterval    time.Duration
-	KeepAliveTimeout     time.Duration
-	EnableGateway        bool
-	WatchProgress        time.Duration // 0: the default of 10 minutes
-	WarningApply         time.Duration
-	CompactionBatchLimit int
-	CompactionSleep      time.Duration
-	SocketReusePort      bool // see ListenConfig
-	SocketReuseAddress   bool // see ListenConfig
+	Name                     string
+	DataDir                  string // empty: "<name>.etcd" in the working directory
+	WALDir                   string // empty: inside DataDir
+	ListenPeerURLs           URLs
+	ListenClientURLs         URLs
+	ListenClientHTTPURLs     URLs   // empty: HTTP is served on ListenClientURLs together with gRPC
+	ListenMetricsURLs        URLs   // more addresses for metrics and health alone
+	SnapshotCount            uint64 // applied entries between two WAL snapshot marks
+	SnapshotCatchup          uint64 // log entries kept in memory after a mark
+	MaxWALs                  uint   // log files kept besides the needed ones; 0 keeps all
+	MaxSnapshots             uint   // no effect
+	HeartbeatMs              uint
+	ElectionMs               uint
+	QuotaBytes               int64 // 0: DefaultQuotaBytes; negative: no quota
+	FreelistType             string
+	BatchInterval            time.Duration // longest time that applied data stays out of the database file; 0: the default
+	BatchLimit               int           // no effect
+	MaxTxnOps                uint
+	MaxRequestBytes          uint
+	MaxConcurrentStreams     uint
+	KeepAliveMinTime         time.Duration
+	KeepAliveInterval        time.Duration
+	KeepAliveTimeout         time.Duration
+	EnableGateway            bool
+	WatchProgress            time.Duration // 0: the default of 10 minutes
+	WarningApply             time.Duration
+	WarningUnary             time.Duration // a unary call that takes longer is logged
+	CompactionBatchLimit     int
+	CompactionSleep          time.Duration
+	SocketReusePort          bool // see ListenConfig
+	SocketReuseAddress       bool // see ListenConfig
+	RaftReadTimeout          time.Duration
+	RaftWriteTimeout         time.Duration
+	MemoryMlock              bool
+	BootstrapDefragMegabytes uint // free space in the database file, MiB, that has it rewritten at the start; 0 never
+
+	// Maintenance.
+	AutoCompactionMode      string // see AutoCompaction
+	AutoCompactionRetention string
+	CorruptCheckTime        time.Duration // 0: never
+	CompactHashCheckTime    time.Duration
+	DowngradeCheckTime      time.Duration // 0: never
+	Features                Features
+
+	// Quoin's own.
+	KeepNoSpaceAlarm     bool  // the NOSPACE alarm stays until it is disarmed by hand
+	AutoDefragPercent    uint  // share of the database file that is free which starts a rewrite; 0 never
+	DiskReserveMegabytes uint  // MiB kept free on the disk
+	RangeBudgetBytes     int64 // bytes of range answers under way at once; 0 none
+	MaxConnections       uint  // client connections; 0 unlimited
+	MaxRequestsPerSecond uint  // of all clients together; 0 unlimited
 
 	// Clustering.
 	AdvertisePeerURLs   URLs
@@ -59,21 +82,32 @@ type Config struct {
 	ElectionTickAdvance bool // no effect
 
 	// Security.
-	PeerTLS         PeerTLS
+	ClientTLS       TLS
+	PeerTLS         TLS
+	CORS            Words  // origins whose pages may call; "*" is all
+	HostWhitelist   Words  // names under which plain HTTP is answered; "*" is all
 	SelfSignedYears uint   // how long certificates are valid that auto-tls makes
 	TLSMinVersion   string // "TLS1.2" or "TLS1.3"
 	TLSMaxVersion   string // as TLSMinVersion, or empty: no limit
 	CipherSuites    Words  // names as in crypto/tls; empty: Go's choice
 
+	// Authentication.
+	AuthToken    string
+	BcryptCost   uint
+	AuthTokenTTL uint // seconds that a simple token lives after its last use
+
 	// Logging.
-	Logger     string
-	LogLevel   string
-	LogFormat  string
-	LogOutputs string
+	Logger          string
+	LogLevel        string
+	LogFormat       string
+	LogOutputs      string
+	LogRotation     bool
+	LogRotationJSON string
 
 	// Profiling, metrics and unsafe.
 	EnablePprof   bool
 	Metrics       string // "extensive" adds histograms of the times of gRPC calls
+	Tracing       Tracing
 	UnsafeNoFsync bool
 
 	// ForceNewCluster makes a cluster of this member alone of the data it has.
@@ -97,8 +131,8 @@ type Discovery struct {
 // Enabled tells whether a discovery service is to be asked.
 func (d *Discovery) Enabled() bool { return d.Token != "" || len(d.Endpoints) > 0 }
 
-// PeerTLS is how members prove to each other who they are. File names; empty is none.
-type PeerTLS struct {
+// TLS is how one kind of connection, with clients or with other members, is secured. File names; empty is none.
+type TLS struct {
 	CertFile, KeyFile             string // of this member as server, and as client if it has no others
 	ClientCertFile, ClientKeyFile string
 	ClientCertAuth                bool // certificates of others are checked; a trusted CA alone does so too
@@ -106,6 +140,13 @@ type PeerTLS struct {
 	AutoTLS                       bool // certificates that this member makes for itself
 	AllowedCNs, AllowedHostnames  Words
 	SkipClientSANVerification     bool
+}
+
+// Tracing is where spans of calls are sent, as OTLP over gRPC.
+type Tracing struct {
+	Enabled                          bool
+	Address, ServiceName, InstanceID string
+	SamplingRate                     int // spans kept of a million
 }
 
 // Limits that the contract fixes.
@@ -116,6 +157,7 @@ const (
 	defaultRequestBytes  = 1536 << 10
 	defaultMaxStreams    = 1<<32 - 1
 	defaultWatchProgress = 10 * time.Minute
+	minPeerTimeout       = 5 * time.Second
 )
 
 // Option is one row of the table.
@@ -143,7 +185,10 @@ func (c *Config) options() []Option {
 	c.clusterOptions(add)
 	c.discoveryOptions(add)
 	c.securityOptions(add)
+	c.clientSecurityOptions(add)
+	c.maintenanceOptions(add)
 	c.otherOptions(add)
+	c.ownOptions(add)
 	return table
 }
 
@@ -156,6 +201,8 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "wal-dir", text(&c.WALDir), "path of a dedicated directory for the write-ahead log")
 	add(g, "listen-peer-urls", &c.ListenPeerURLs, "URLs to listen on for other members")
 	add(g, "listen-client-urls", &c.ListenClientURLs, "URLs to listen on for clients, gRPC and HTTP")
+	add(g, "listen-client-http-urls", &c.ListenClientHTTPURLs, "URLs to listen on for HTTP alone; listen-client-urls then serves gRPC alone")
+	add(g, "listen-metrics-urls", &c.ListenMetricsURLs, "further URLs to listen on for metrics and health")
 	add(g, "snapshot-count", unsigned64(&c.SnapshotCount), "applied entries between two snapshot marks in the log")
 	add(g, "snapshot-catchup-entries", unsigned64(&c.SnapshotCatchup), "log entries kept in memory for slow followers after a mark")
 	add(g, "max-wals", unsigned(&c.MaxWALs), "log files kept (0 is unlimited)")
@@ -169,6 +216,10 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "compaction-sleep-interval", span(&c.CompactionSleep), "pause between two steps of a compaction (0: 10ms)")
 	add(g, "socket-reuse-port", boolean(&c.SocketReusePort), "let other processes listen on the same ports")
 	add(g, "socket-reuse-address", boolean(&c.SocketReuseAddress), "listen on addresses that closed connections still hold, which is always so")
+	add(g, "raft-read-timeout", span(&c.RaftReadTimeout), "time without a byte from another member that ends a connection with it, at least 5s")
+	add(g, "raft-write-timeout", span(&c.RaftWriteTimeout), "time without progress to another member that ends a connection with it, at least 5s")
+	add(g, "memory-mlock", boolean(&c.MemoryMlock), "keep the database file in memory, never swapped out")
+	add(g, "bootstrap-defrag-threshold-megabytes", unsigned(&c.BootstrapDefragMegabytes), "rewrite the database file at the start if that frees so many megabytes (0: never)")
 }
 
 func (c *Config) limitOptions(add adder) {
@@ -183,6 +234,7 @@ func (c *Config) limitOptions(add adder) {
 	add(g, "enable-grpc-gateway", boolean(&c.EnableGateway), "serve the JSON gateway under /v3/")
 	add(g, "watch-progress-notify-interval", span(&c.WatchProgress), "time between two progress messages of an idle watch (0: 10m)")
 	add(g, "warning-apply-duration", span(&c.WarningApply), "an apply that takes longer is logged")
+	add(g, "warning-unary-request-duration", span(&c.WarningUnary), "a unary call that takes longer is logged")
 }
 
 func (c *Config) clusterOptions(add adder) {
@@ -239,13 +291,60 @@ func (c *Config) securityOptions(add adder) {
 	add(g, "cipher-suites", &c.CipherSuites, "cipher suites for TLS1.2, comma separated (if empty: Go's choice)")
 }
 
+func (c *Config) clientSecurityOptions(add adder) {
+	const g = "Security"
+	p := &c.ClientTLS
+	add(g, "cert-file", text(&p.CertFile), "certificate file for https client URLs")
+	add(g, "key-file", text(&p.KeyFile), "its key file")
+	add(g, "client-cert-file", text(&p.ClientCertFile), "certificate file for this member's connections to itself (if empty: cert-file)")
+	add(g, "client-key-file", text(&p.ClientKeyFile), "its key file")
+	add(g, "client-cert-auth", boolean(&p.ClientCertAuth), "demand certificates from clients; a trusted CA alone does so too")
+	add(g, "trusted-ca-file", text(&p.TrustedCAFile), "file of the authorities that clients' certificates are checked against")
+	add(g, "client-crl-file", text(&p.CRLFile), "file of revoked client certificates")
+	add(g, "client-cert-allowed-hostname", &p.AllowedHostnames, "host names of which a client's certificate must have one, comma separated")
+	add(g, "auto-tls", boolean(&p.AutoTLS), "make certificates for https client URLs")
+	add(g, "cors", &c.CORS, "origins whose pages may call this member, comma separated (*: all)")
+	add(g, "host-whitelist", &c.HostWhitelist, "host names under which HTTP without TLS is answered, comma separated (*: all)")
+	add(g, "auth-token", text(&c.AuthToken), "kind of token and its options: simple, or jwt,pub-key=file,priv-key=file,sign-method=RS256,ttl=10m")
+	add(g, "bcrypt-cost", unsigned(&c.BcryptCost), "cost of hashing passwords, 4 to 31")
+	add(g, "auth-token-ttl", unsigned(&c.AuthTokenTTL), "seconds that a simple token lives after its last use")
+}
+
+func (c *Config) maintenanceOptions(add adder) {
+	const g = "Maintenance"
+	add(g, "auto-compaction-mode", text(&c.AutoCompactionMode), "periodic or revision: what auto-compaction-retention counts")
+	add(g, "auto-compaction-retention", text(&c.AutoCompactionRetention), "history kept by automatic compaction: a duration or hours, or revisions (0: no automatic compaction)")
+	add(g, "corrupt-check-time", span(&c.CorruptCheckTime), "time between two comparisons of the members' data (0: never)")
+	add(g, "compact-hash-check-time", span(&c.CompactHashCheckTime), "time between two comparisons of the hashes of compactions, with the feature gate CompactHashCheck")
+	add(g, "downgrade-check-time", span(&c.DowngradeCheckTime), "time between two looks whether a downgrade is complete (0: never)")
+	add(g, "feature-gates", &c.Features, "features switched on or off, as name=true,name=false: "+gateNames())
+}
+
+func (c *Config) ownOptions(add adder) {
+	const g = "Quoin"
+	add(g, "keep-nospace-alarm", boolean(&c.KeepNoSpaceAlarm), "keep the NOSPACE alarm until it is disarmed by hand, also when there is space again")
+	add(g, "auto-defrag-percent", unsigned(&c.AutoDefragPercent), "share of the database file that is free, of at least 64 MiB, which has it rewritten while it serves (0: never)")
+	add(g, "disk-reserve-megabytes", unsigned(&c.DiskReserveMegabytes), "megabytes to leave free on the disk: writes are refused before")
+	add(g, "range-budget-bytes", signed64(&c.RangeBudgetBytes), "bytes of answers to range requests under way at once (0: no bound)")
+	add(g, "max-connections", unsigned(&c.MaxConnections), "client connections at once (0: no bound)")
+	add(g, "max-requests-per-second", unsigned(&c.MaxRequestsPerSecond), "requests that this member takes in a second (0: no bound)")
+}
+
 func (c *Config) otherOptions(add adder) {
 	add("Logging", "logger", text(&c.Logger), "zap, which stands for structured logs; there is no other")
 	add("Logging", "log-level", choice(&c.LogLevel, "debug", "info", "warn", "error", "panic", "fatal"), "least severe level that is logged: debug, info, warn, error, panic or fatal")
 	add("Logging", "log-format", text(&c.LogFormat), "json or console")
 	add("Logging", "log-outputs", text(&c.LogOutputs), "where logs go: default (stderr), stdout, stderr or file paths, comma separated")
+	add("Logging", "enable-log-rotation", boolean(&c.LogRotation), "begin a new log file when the one file of log-outputs is full")
+	add("Logging", "log-rotation-config-json", text(&c.LogRotationJSON), "when: maxsize (megabytes), maxage (days; 0 keeps all), maxbackups (0 keeps all), localtime, compress")
 	add("Profiling and metrics", "enable-pprof", boolean(&c.EnablePprof), "serve profiles under /debug/pprof/ on the client URLs; log level debug does so too")
 	add("Profiling and metrics", "metrics", text(&c.Metrics), "basic or extensive, which adds histograms of the times of gRPC calls")
+	t := &c.Tracing
+	add("Profiling and metrics", "enable-distributed-tracing", boolean(&t.Enabled), "send spans of calls to a collector")
+	add("Profiling and metrics", "distributed-tracing-address", text(&t.Address), "address of the collector, host:port, for OTLP over gRPC")
+	add("Profiling and metrics", "distributed-tracing-service-name", text(&t.ServiceName), "name of the service in spans, the same on all members")
+	add("Profiling and metrics", "distributed-tracing-instance-id", text(&t.InstanceID), "name of this member in spans")
+	add("Profiling and metrics", "distributed-tracing-sampling-rate", integer(&t.SamplingRate), "spans recorded of a million, besides those that a client asks for")
 	add("Unsafe", "force-new-cluster", boolean(&c.ForceNewCluster), "start a cluster of this member alone with the data it has: all others are removed from it")
 	add("Unsafe", "unsafe-no-fsync", boolean(&c.UnsafeNoFsync), "never sync files: a crash of the machine loses data")
 }
@@ -261,7 +360,7 @@ func Default() *Config {
 		FreelistType: "map",
 		MaxTxnOps:    128, MaxRequestBytes: defaultRequestBytes, MaxConcurrentStreams: defaultMaxStreams,
 		KeepAliveMinTime: 5 * time.Second, KeepAliveInterval: 2 * time.Hour, KeepAliveTimeout: 20 * time.Second,
-		EnableGateway: true, WarningApply: 100 * time.Millisecond,
+		EnableGateway: true, WarningApply: 100 * time.Millisecond, WarningUnary: 300 * time.Millisecond,
 		AdvertisePeerURLs:   mustURLs("http://localhost:2380"),
 		AdvertiseClientURLs: mustURLs("http://localhost:2379"),
 		InitialClusterState: "new", InitialClusterToken: "etcd-cluster", DiscoveryFallback: "exit",
@@ -270,8 +369,15 @@ func Default() *Config {
 			Insecure: true,
 		},
 		StrictReconfigCheck: true, PreVote: true, MaxLearners: 1, ElectionTickAdvance: true,
-		SelfSignedYears: 1, TLSMinVersion: "TLS1.2",
-		Logger: "zap", LogLevel: "info", LogFormat: "json", LogOutputs: "default", Metrics: "basic",
+		SelfSignedYears: 1, TLSMinVersion: "TLS1.2", CORS: Words{"*"}, HostWhitelist: Words{"*"},
+		AuthToken: "simple", BcryptCost: 10, AuthTokenTTL: 300,
+		RaftReadTimeout: minPeerTimeout, RaftWriteTimeout: minPeerTimeout,
+		AutoCompactionMode: compactPeriodic, AutoCompactionRetention: "0",
+		CompactHashCheckTime: time.Minute, DowngradeCheckTime: 5 * time.Second,
+		AutoDefragPercent: 50, DiskReserveMegabytes: 64, RangeBudgetBytes: 256 << 20,
+		LogRotationJSON: `{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}`,
+		Tracing:         Tracing{Address: "localhost:4317", ServiceName: "etcd"},
+		Logger:          "zap", LogLevel: "info", LogFormat: "json", LogOutputs: "default", Metrics: "basic",
 		set: map[string]bool{},
 	}
 }

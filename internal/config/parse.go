@@ -111,7 +111,7 @@ func unknownVariable(key string) string {
 // changes nothing.
 func (c *Config) Complete() error {
 	c.derive()
-	for _, check := range []func() error{c.checkTicks, c.checkNumbers, c.checkURLs, c.checkBootstrap, c.checkSecurity, c.checkLogging} {
+	for _, check := range []func() error{c.checkTicks, c.checkNumbers, c.checkURLs, c.checkBootstrap, c.checkSecurity, c.checkMaintenance, c.checkLogging} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -138,6 +138,9 @@ func (c *Config) derive() {
 	setZero(&c.CompactionBatchLimit, 1000)
 	setZero(&c.CompactionSleep, 10*time.Millisecond)
 	setZero(&c.QuotaBytes, DefaultQuotaBytes)
+	setZero(&c.AutoCompactionRetention, "0")
+	c.RaftReadTimeout = max(c.RaftReadTimeout, minPeerTimeout)
+	c.RaftWriteTimeout = max(c.RaftWriteTimeout, minPeerTimeout)
 }
 
 func setZero[T comparable](field *T, value T) {
@@ -167,7 +170,7 @@ func (c *Config) checkNumbers() error {
 		return fmt.Errorf("--max-learners must be >0 (set to %d)", c.MaxLearners)
 	case c.CompactionBatchLimit < 0:
 		return fmt.Errorf("--compaction-batch-limit must be >=0 (set to %d)", c.CompactionBatchLimit)
-	case min(c.BatchInterval, c.CompactionSleep, c.WatchProgress, c.WarningApply, c.KeepAliveMinTime, c.KeepAliveInterval, c.KeepAliveTimeout) < 0:
+	case min(c.BatchInterval, c.CompactionSleep, c.WatchProgress, c.WarningApply, c.WarningUnary, c.CorruptCheckTime, c.DowngradeCheckTime, c.KeepAliveMinTime, c.KeepAliveInterval, c.KeepAliveTimeout) < 0:
 		return errors.New("durations must not be negative")
 	}
 	return nil
@@ -177,7 +180,7 @@ func (c *Config) checkURLs() error {
 	if len(c.ListenClientURLs) == 0 {
 		return errors.New("--listen-client-urls must not be empty")
 	}
-	for _, u := range slices.Concat(c.ListenPeerURLs, c.ListenClientURLs) {
+	for _, u := range slices.Concat(c.ListenPeerURLs, c.ListenClientURLs, c.ListenClientHTTPURLs, c.ListenMetricsURLs) {
 		if err := checkBindable(&u); err != nil {
 			return err
 		}

@@ -29,8 +29,12 @@ func (u *URLs) Strings() []string {
 	return out
 }
 
-// Set parses a comma-separated list; the list is kept sorted, as the derivation of member ids needs it.
+// Set parses a comma-separated list; the list is kept sorted, as the derivation of member ids needs it. The empty text is the empty list.
 func (u *URLs) Set(s string) error {
+	*u = nil
+	if s == "" {
+		return nil
+	}
 	var out URLs
 	for part := range strings.SplitSeq(s, ",") {
 		one, err := parseURL(strings.TrimSpace(part))

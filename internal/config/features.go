@@ -1,0 +1,136 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Names of the feature gates.
+const (
+	StopGRPCServiceOnDefrag      = "StopGRPCServiceOnDefrag"
+	InitialCorruptCheck          = "InitialCorruptCheck"
+	CompactHashCheck             = "CompactHashCheck"
+	LeaseCheckpoint              = "LeaseCheckpoint"
+	LeaseCheckpointPersist       = "LeaseCheckpointPersist"
+	SetMemberLocalAddr           = "SetMemberLocalAddr"
+	PriorityRequest              = "PriorityRequest"
+	TxnModeWriteWithSharedBuffer = "TxnModeWriteWithSharedBuffer"
+	FastLeaseKeepAlive           = "FastLeaseKeepAlive"
+	allAlpha                     = "AllAlpha"
+	allBeta                      = "AllBeta"
+)
+
+// Gate is a feature that can be switched on and off.
+type Gate struct {
+	Name    string
+	Stage   string // "ALPHA" or "BETA"
+	Default bool
+}
+
+// Gates lists the feature gates. Those of stage ALPHA are off unless asked for, those of stage BETA on.
+func Gates() []Gate {
+	return []Gate{
+		{CompactHashCheck, stageAlpha, false},
+		{FastLeaseKeepAlive, stageBeta, true},
+		{InitialCorruptCheck, stageAlpha, false},
+		{LeaseCheckpoint, stageAlpha, false},
+		{LeaseCheckpointPersist, stageAlpha, false},
+		{PriorityRequest, stageAlpha, false},
+		{SetMemberLocalAddr, stageAlpha, false},
+		{StopGRPCServiceOnDefrag, stageAlpha, false},
+		{TxnModeWriteWithSharedBuffer, stageBeta, true},
+	}
+}
+
+const (
+	stageAlpha = "ALPHA"
+	stageBeta  = "BETA"
+)
+
+// Features says which feature gates are switched. The zero value leaves all at their defaults.
+type Features struct {
+	given map[string]bool // never changed once set
+}
+
+// Enabled tells whether the gate is on: as it was switched itself, else as all of its stage were, else by default. An unknown gate is off.
+func (f *Features) Enabled(name string) bool {
+	if on, ok := f.given[name]; ok {
+		return on
+	}
+	for _, g := range Gates() {
+		if g.Name != name {
+			continue
+		}
+		all := allAlpha
+		if g.Stage == stageBeta {
+			all = allBeta
+		}
+		if on, ok := f.given[all]; ok {
+			return on
+		}
+		return g.Default
+	}
+	return false
+}
+
+// String writes what was switched, sorted by name.
+func (f *Features) String() string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(f.given)) {
+		parts = append(parts, name+"="+strconv.FormatBool(f.given[name]))
+	}
+	return strings.Join(parts, ",")
+}
+
+// Set switches the gates named in s, as name=true,name=false; a later call adds to an earlier one.
+func (f *Features) Set(s string) error {
+	given := maps.Clone(f.given)
+	if given == nil {
+		given = map[string]bool{}
+	}
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		name, value, found := strings.Cut(part, "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !found {
+			return fmt.Errorf("missing bool value for %s", name)
+		}
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return fmt.Errorf("invalid value of %s=%s, err: %w", name, value, err)
+		}
+		if !known(name) {
+			return fmt.Errorf("unrecognized feature gate: %s", name)
+		}
+		given[name] = on
+	}
+	f.given = given
+	return nil
+}
+
+func known(name string) bool {
+	return name == allAlpha || name == allBeta || slices.ContainsFunc(Gates(), func(g Gate) bool { return g.Name == name })
+}
+
+// check refuses gates that need another one.
+func (f *Features) check() error {
+	if f.Enabled(LeaseCheckpointPersist) && !f.Enabled(LeaseCheckpoint) {
+		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
+	}
+	return nil
+}
+
+// gateNames lists the gates for help.
+func gateNames() string {
+	var names []string
+	for _, g := range Gates() {
+		names = append(names, fmt.Sprintf("%s (%s, %t)", g.Name, g.Stage, g.Default))
+	}
+	return strings.Join(append(names, "AllAlpha and AllBeta for all of a stage"), ", ")
+}
