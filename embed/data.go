@@ -19,6 +19,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/service"
 	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft"
@@ -75,7 +76,7 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 		return d, err
 	}
 	if d.backend, err = backend.Open(backend.Config{
-		Path: plan.Paths.DB, FreelistType: cfg.FreelistType, QuotaBytes: cfg.QuotaBytes, NoSync: cfg.UnsafeNoFsync,
+		Path: plan.Paths.DB, FreelistType: cfg.FreelistType, QuotaBytes: max(0, cfg.QuotaBytes), NoSync: cfg.UnsafeNoFsync,
 		OnFlush: func(f backend.FlushInfo) { observeFlush(m, f) },
 	}); err != nil {
 		return d, err
@@ -225,6 +226,7 @@ func (d *data) forceNewCluster(cfg *config.Config, rec *wal.Recovered, m *machin
 func (d *data) restore(cfg *config.Config) (*machine.Machine, error) {
 	return machine.Restore(machine.Config{
 		ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID, MinLeaseTTL: minLeaseTTL(cfg), MaxLearners: cfg.MaxLearners,
+		Full: service.OverQuota(d.backend, cfg.QuotaBytes),
 	}, d.backend, d.backend, func() mvcc.Reader { return d.backend.Reader() })
 }
 

@@ -41,7 +41,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		Logger: m.logger, ClusterID: m.data.meta.ClusterID, MemberID: m.data.meta.NodeID,
 		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
 		Version: version.Version, ClusterVersion: clusterVersion,
-		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes,
+		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes, KeepNoSpaceAlarm: cfg.KeepNoSpaceAlarm,
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg),
 		StrictReconfig: cfg.StrictReconfigCheck,
 		Peers:          m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,

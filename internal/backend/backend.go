@@ -114,7 +114,7 @@ type Pending struct {
 //  3. batches is exactly what is committed and not in the file, oldest first:
 //     their indexes do not descend, and the last one's end is base plus the
 //     number of pending records.
-//  4. bytes is the sum of the batches' bytes.
+//  4. bytes and growth are the sums of the batches' bytes and growth.
 //  5. snap is the file after the last flush, and holds one reference for us.
 type Backend struct {
 	cfg         Config
@@ -136,6 +136,7 @@ type Backend struct {
 		base      uint64 // ordinal of the first pending record, counted since Open
 		batches   []batch
 		bytes     int64
+		growth    int64 // sum of the batches' growth
 		committed schema.Applied
 		flushed   schema.Applied
 		sizes     Sizes
@@ -280,6 +281,15 @@ func (b *Backend) Sizes() Sizes {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.mu.sizes
+}
+
+// Used is how much space the data takes, in bytes: the file without its free
+// pages, and about what the pending changes will add to it. Deletions count
+// once they are flushed.
+func (b *Backend) Used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.sizes.InUseBytes + b.mu.growth
 }
 
 func sizesOf(s store, snap snapshot) Sizes {

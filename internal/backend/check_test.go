@@ -43,19 +43,20 @@ func (b *Backend) check(t testing.TB) {
 
 func (b *Backend) checkBatches(t testing.TB) {
 	t.Helper()
-	end, index, bytes := b.mu.base, b.mu.flushed.Index, int64(0)
+	end, index, bytes, growth := b.mu.base, b.mu.flushed.Index, int64(0), int64(0)
 	for i, batch := range b.mu.batches {
 		if batch.end < end || batch.applied.Index < index {
 			t.Fatalf("invariant 3: batch %d ends at %d after %d, index %d after %d", i, batch.end, end, batch.applied.Index, index)
 		}
 		end, index = batch.end, batch.applied.Index
 		bytes += batch.bytes
+		growth += batch.growth
 	}
 	if pending := uint64(b.mu.pending.len()); end != b.mu.base+pending {
 		t.Fatalf("invariant 3: last batch ends at %d, want %d + %d", end, b.mu.base, pending)
 	}
-	if bytes != b.mu.bytes {
-		t.Fatalf("invariant 4: %d bytes counted, batches have %d", b.mu.bytes, bytes)
+	if bytes != b.mu.bytes || growth != b.mu.growth {
+		t.Fatalf("invariant 4: %d and %d bytes counted, batches have %d and %d", b.mu.bytes, b.mu.growth, bytes, growth)
 	}
 	stored := b.mu.snap.get(schema.Meta, []byte(schema.MetaConsistentIndex))
 	if stored != nil {

@@ -13,6 +13,7 @@ type flushWork struct {
 	batches int
 	end     uint64 // ordinal after the last record
 	bytes   int64
+	growth  int64
 	applied schema.Applied // ConfState: the last one set by any of the batches
 	changes *changes
 }
@@ -83,6 +84,7 @@ func (b *Backend) takeWork(durableIndex uint64) flushWork {
 		deletions = append(deletions, batch.deletions...)
 		small = append(small, batch.small...)
 		work.bytes += batch.bytes
+		work.growth += batch.growth
 		if batch.applied.ConfState != nil {
 			work.applied.ConfState = batch.applied.ConfState
 		}
@@ -128,6 +130,7 @@ func (b *Backend) finishFlush(work flushWork, snap snapshot) {
 	b.mu.base = work.end
 	b.mu.batches = append([]batch(nil), b.mu.batches[work.batches:]...)
 	b.mu.bytes -= work.bytes
+	b.mu.growth -= work.growth
 	if work.applied.ConfState == nil {
 		work.applied.ConfState = b.mu.flushed.ConfState
 	}

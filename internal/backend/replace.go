@@ -83,7 +83,7 @@ func (b *Backend) startOver(s store) error {
 	b.mu.Lock()
 	oldSnap := b.mu.snap
 	b.mu.snap, b.mu.sizes = snap, sizes
-	b.mu.pending, b.mu.base, b.mu.batches, b.mu.bytes = layers{}, 0, nil, 0
+	b.mu.pending, b.mu.base, b.mu.batches, b.mu.bytes, b.mu.growth = layers{}, 0, nil, 0, 0
 	err = b.readPosition(snap)
 	b.wake()
 	b.mu.Unlock()

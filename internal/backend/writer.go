@@ -18,13 +18,19 @@ const (
 	batchOverheadBytes  = 128
 )
 
+// entryFileBytes is what an entry of the file takes beside its value, or key and
+// value in a small bucket: a record's key, the head of its element in the page,
+// and its part of what pages leave empty.
+const entryFileBytes = 48
+
 // batch is what one Commit ended.
 type batch struct {
 	applied   schema.Applied
 	end       uint64 // ordinal after the batch's last record
 	deletions []deletion
 	small     []change
-	bytes     int64
+	bytes     int64 // of memory
+	growth    int64 // of the file, about; deletions take nothing away
 }
 
 // writer is the open batch. Only the writing goroutine touches it.
@@ -51,6 +57,7 @@ func (b *Backend) Append(rev schema.Rev, tombstone bool, record []byte) {
 	w.last = rev
 	w.push(rev, tombstone, record)
 	w.batch.bytes += int64(len(record)) + recordOverheadBytes
+	w.batch.growth += int64(len(record)) + entryFileBytes
 }
 
 func (w *writer) push(rev schema.Rev, tombstone bool, bytes []byte) {
@@ -94,6 +101,9 @@ func (w *writer) change(c change) {
 	}
 	w.batch.small = append(w.batch.small, c)
 	w.batch.bytes += int64(len(c.key)+len(c.value)) + changeOverheadBytes
+	if !c.remove {
+		w.batch.growth += int64(len(c.key)+len(c.value)) + entryFileBytes
+	}
 }
 
 // Record returns the record at rev as the writer sees it, with everything
@@ -147,6 +157,7 @@ func (b *Backend) publish() bool {
 	w.batch.end = w.base + uint64(len(w.open[0]))
 	b.mu.batches = append(b.mu.batches, w.batch)
 	b.mu.bytes += w.batch.bytes
+	b.mu.growth += w.batch.growth
 	b.mu.committed = w.batch.applied
 	return b.mu.bytes >= b.cfg.FlushBytes
 }

@@ -39,6 +39,9 @@ type Config struct {
 	MinLeaseTTL int64
 	// MaxLearners bounds the learners of the cluster. It must be the same on all members.
 	MaxLearners int
+	// Full reports whether a request that costs so many bytes goes beyond the quota of this member. It decides what this member answers, and
+	// nothing of what the state becomes: members need not agree. nil is never.
+	Full func(cost int64) bool
 }
 
 // Machine is the state. The zero value is not usable; Restore makes one.
@@ -66,7 +69,9 @@ type Outcome struct {
 	ID    uint64 // request id
 	Kind  string // of the request, as metrics name it
 	Reply []byte // the encoded v3 response, if it was asked for and Err is nil
-	Err   error  // a kverr.Error: the request was refused, nothing changed
+	Err   error  // a kverr.Error: the request was refused, nothing changed, unless OverQuota
+	// OverQuota: Err is kverr.NoSpace, but what was asked for is done, as it is on the members that have the space.
+	OverQuota bool
 
 	Events     []mvcc.Event  // what changed in the key space, in order
 	Leases     []LeaseChange // leases that came or went
@@ -100,7 +105,11 @@ func (m *Machine) Apply(cmd Command) Outcome {
 	a := &apply{Machine: m, term: cmd.Term, wanted: cmd.Wanted(in.ID())}
 	a.out.ID, a.out.Kind = in.ID(), kindOf(in.Field)
 	if a.out.Err = m.admit(in.Request); a.out.Err == nil {
+		over := m.overQuota(in.Request)
 		a.dispatch(&in)
+		if over && a.out.Err == nil {
+			a.out.OverQuota, a.out.Err, a.out.Reply = true, kverr.NoSpace, nil
+		}
 	}
 	return a.out
 }
@@ -156,13 +165,30 @@ func writes(r request.Request) bool {
 
 // grows reports whether a request may make the database larger.
 func grows(r request.Request) bool {
+	_, grows := quotaCost(r)
+	return grows
+}
+
+// quotaCost is what a request adds to the database, in bytes, by the quota's estimate.
+func quotaCost(r request.Request) (cost int64, grows bool) {
 	switch r := r.(type) {
-	case *request.Put, *request.LeaseGrant:
-		return true
+	case *request.Put:
+		return r.QuotaCost(), true
+	case *request.LeaseGrant:
+		return r.QuotaCost(), true
 	case *request.Txn:
-		return r.HasPut()
+		return r.QuotaCost(), r.HasPut()
 	}
-	return false
+	return 0, false
+}
+
+// overQuota reports whether this member's database has no room for what a request adds.
+func (m *Machine) overQuota(r request.Request) bool {
+	if m.cfg.Full == nil {
+		return false
+	}
+	cost, grows := quotaCost(r)
+	return grows && m.cfg.Full(cost)
 }
 
 func (a *apply) dispatch(in *request.Internal) {

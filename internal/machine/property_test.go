@@ -25,6 +25,7 @@ type twin struct {
 	machine *machine.Machine
 	index   uint64
 	wanted  bool // whether somebody waits for the replies
+	full    func(cost int64) bool
 	id      uint64
 }
 
@@ -41,11 +42,13 @@ func (w *twin) check(err error) {
 	}
 }
 
+func (w *twin) isFull(cost int64) bool { return w.full != nil && w.full(cost) }
+
 func (w *twin) open() {
 	var err error
 	w.backend, err = backend.OpenMemory(backend.Config{}, w.disk)
 	w.check(err)
-	w.machine, err = machine.Restore(machine.Config{ClusterID: 3, MemberID: w.id, MinLeaseTTL: 2, MaxLearners: 2},
+	w.machine, err = machine.Restore(machine.Config{ClusterID: 3, MemberID: w.id, MinLeaseTTL: 2, MaxLearners: 2, Full: w.isFull},
 		w.backend, w.backend, func() mvcc.Reader { return w.backend.Reader() })
 	w.check(err)
 }
@@ -78,6 +81,9 @@ func (w *twin) apply(e wire.Entry) string {
 			w.t.Fatalf("command %d: wanted %v, error %v, reply %q", w.index, w.wanted, out.Err, out.Reply)
 		}
 		out.Reply = nil
+		if out.OverQuota {
+			out.OverQuota, out.Err = false, nil
+		}
 	}
 	w.backend.Commit(schema.Applied{Index: w.index, Term: 1})
 	return fmt.Sprintf("%+v %+v", out, w.machine.ConfState())
@@ -115,7 +121,8 @@ func (w *twin) hash() string {
 }
 
 // TestMachinesAgree feeds two machines with the same random commands. One of them is restarted at random points, moves its compactions on
-// at another pace, and is asked for no replies. They must agree on every outcome and, to the byte, on what is stored.
+// at another pace, is asked for no replies, and is over its quota now and then. They must agree on every outcome and, to the byte, on
+// what is stored.
 func TestMachinesAgree(t *testing.T) {
 	first := rand.Uint64() >> 1
 	for i := range uint64(30) {
@@ -128,6 +135,7 @@ func runTwins(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	g := &generator{rng: rng}
 	steady, shaken := newTwin(t, 1, true), newTwin(t, 2, false)
+	shaken.full = func(cost int64) bool { return cost <= 0 || rng.IntN(10) == 0 }
 	for n := range 400 {
 		g.rev = steady.machine.Rev()
 		entry := g.entry()

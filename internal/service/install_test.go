@@ -99,7 +99,7 @@ func TestSnapshotBringsEverything(t *testing.T) {
 		must(t, leader.LeaseRevoke, &pb.LeaseRevokeRequest{ID: 1}, new(pb.LeaseRevokeResponse))
 		grant(t, leader, 2, 20)
 		putLeased(t, leader, "leased", 2)
-		_, err := leader.Alarm(t.Context(), request.Alarm{Action: request.AlarmActivate, MemberID: leader.ID, Kind: request.AlarmNoSpace})
+		_, err := leader.Alarm(t.Context(), request.Alarm{Action: request.AlarmActivate, MemberID: 99, Kind: request.AlarmNoSpace})
 		check(t, err)
 		_, err = leader.MemberUpdate(t.Context(), leader.ID, []string{"http://moved:1"})
 		check(t, err)

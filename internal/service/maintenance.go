@@ -53,11 +53,6 @@ func (s *Service) HasLeader() bool { return s.member.Status().Lead != 0 }
 // IsLeader reports whether this member thinks it leads.
 func (s *Service) IsLeader() bool { return s.member.Status().Lead == s.cfg.MemberID }
 
-// dbSize is what the quota is compared with: the file and what is on its way into it.
-func (s *Service) dbSize() int64 {
-	return s.backend.Sizes().FileBytes + s.backend.Pending().Bytes
-}
-
 func alarmName(kind int32) string {
 	switch kind {
 	case request.AlarmNoSpace:
@@ -95,38 +90,6 @@ func (s *Service) listAlarms(kind int32) []machine.Alarm {
 		}
 	}
 	return out
-}
-
-// checkQuota refuses what would grow the database beyond its quota, and has the alarm raised.
-func (s *Service) checkQuota(cost int64) error {
-	if s.cfg.QuotaBytes <= 0 || s.dbSize()+cost < s.cfg.QuotaBytes {
-		return nil
-	}
-	poke(s.noSpace)
-	return kverr.NoSpace
-}
-
-// runNoSpace raises the alarm of this member when asked.
-func (s *Service) runNoSpace() {
-	for s.clock.Wait(s.ctx, s.noSpace, -1) == nil {
-		one := machine.Alarm{MemberID: s.cfg.MemberID, Kind: request.AlarmNoSpace}
-		if s.raised(one) {
-			continue
-		}
-		s.cfg.Logger.Warn("database space exceeded", "bytes", s.dbSize(), "quota", s.cfg.QuotaBytes)
-		if _, err := s.Alarm(s.ctx, request.Alarm{Action: request.AlarmActivate, MemberID: one.MemberID, Kind: one.Kind}); err != nil {
-			s.cfg.Logger.Warn("raising the alarm failed", "error", err)
-		}
-	}
-}
-
-func (s *Service) raised(alarm machine.Alarm) bool {
-	for _, a := range *s.alarms.Load() {
-		if a == alarm {
-			return true
-		}
-	}
-	return false
 }
 
 // HashKV hashes the key space as of a revision, 0 for the current one.

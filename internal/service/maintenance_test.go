@@ -29,10 +29,10 @@ func alarm(t testing.TB, m *servicetest.Member, r request.Alarm) *pb.AlarmRespon
 }
 
 // TestQuota fills the database to its quota: the alarm goes up by itself, what grows the database is refused and the rest is not, and the
-// alarm stays until an operator clears it.
+// alarm stays, as it was asked to, until an operator clears it.
 func TestQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := start(t, func(o *servicetest.Options) { o.Service.QuotaBytes = 100_000 })
+		m := start(t, func(o *servicetest.Options) { o.Service.QuotaBytes, o.Service.KeepNoSpaceAlarm = 100_000, true })
 		value := string(make([]byte, 10_000))
 		var err error
 		puts := 0

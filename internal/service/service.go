@@ -33,7 +33,8 @@ type Config struct {
 
 	MaxRequestBytes  int           // largest replicated request
 	MaxTxnOps        int           // operations of a transaction
-	QuotaBytes       int64         // database size from which nothing that grows it is accepted; 0 or less for none
+	QuotaBytes       int64         // space used (backend.Used) from which nothing that grows it is accepted; 0 or less for none
+	KeepNoSpaceAlarm bool          // this member's NOSPACE alarm stays until an operator clears it
 	ElectionTimeout  time.Duration // also the extension that leases get from a new leader
 	MinLeaseTTL      int64         // seconds; the one that the machine raises shorter ones to
 	ProgressInterval time.Duration // between two progress messages of an idle watch
@@ -92,7 +93,8 @@ type Service struct {
 
 	progress   progress
 	leadership leadership
-	noSpace    chan struct{} // capacity 1: the alarm is to be raised
+	full       atomic.Bool   // the NOSPACE alarm of this member is to be raised
+	spaceLooks chan struct{} // capacity 1: wakes who looks after that alarm
 	leads      chan struct{} // capacity 1: this member has begun to lead
 	turn       chan struct{} // capacity 1: whoever has its element may propose a change of the members
 	left       bool          // SelfRemoved was called; belongs to Bind, then to the applier
@@ -114,7 +116,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	start := cfg.Clock.Now()
 	s := &Service{
 		cfg: cfg, clock: cfg.Clock, machine: m, start: start, ids: newRequestIDs(cfg.MemberID, start),
-		bound: make(chan struct{}), noSpace: make(chan struct{}, 1), leads: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		bound: make(chan struct{}), spaceLooks: make(chan struct{}, 1), leads: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 		tasks: tasks{clock: cfg.Clock},
 	}
 	poke(s.turn)
@@ -161,6 +163,9 @@ func (s *Service) Applied(b *replica.Batch) {
 		}
 		if o.Alarms != nil {
 			s.alarms.Store(&o.Alarms)
+		}
+		if o.OverQuota && !s.anyRaised(request.AlarmNoSpace) {
+			s.raiseNoSpace()
 		}
 	}
 	if b.Installed != nil || changesCluster(b) {

@@ -123,12 +123,13 @@ func Start(t testing.TB, d Disks, change ...func(*Options)) *Member {
 	b, err := backend.OpenMemory(backend.Config{}, d.DB)
 	check(t, err)
 	applied := b.Flushed()
-	m, err := restore(id, b)
+	restore := func(b *backend.Backend) (*machine.Machine, error) { return restore(&o, b) }
+	m, err := restore(b)
 	check(t, err)
 	consensus := openLog(t, &o, m, applied)
 	one := &Member{Service: service.New(o.Service, m), ID: id, Machine: m}
 	o.Node.Consensus, o.Node.Applier, o.Node.Backend = consensus, replica.NewApplier(m, b, applied), b
-	o.Node.Restore = func(b *backend.Backend) (*machine.Machine, error) { return restore(id, b) }
+	o.Node.Restore = restore
 	o.Node.Observer = one.Service
 	one.Node = node.Start(o.Node)
 	one.Bind(one.Node, b)
@@ -140,8 +141,11 @@ func Start(t testing.TB, d Disks, change ...func(*Options)) *Member {
 	return one
 }
 
-func restore(id uint64, b *backend.Backend) (*machine.Machine, error) {
-	cfg := machine.Config{ClusterID: ClusterID, MemberID: id, MinLeaseTTL: MinLeaseTTL, MaxLearners: MaxLearners}
+func restore(o *Options, b *backend.Backend) (*machine.Machine, error) {
+	cfg := machine.Config{
+		ClusterID: ClusterID, MemberID: o.Service.MemberID, MinLeaseTTL: MinLeaseTTL, MaxLearners: MaxLearners,
+		Full: service.OverQuota(b, o.Service.QuotaBytes),
+	}
 	return machine.Restore(cfg, b, b, func() mvcc.Reader { return b.Reader() })
 }
 
