@@ -32,7 +32,7 @@ func (m *Mem) Crash(o CrashOptions) *Mem {
 		inodes:  map[*memInode]*memInode{},
 	}
 	clone := NewMem()
-	clone.mu.root = c.dir(m.mu.root)
+	clone.mu.root, clone.mu.limit = c.dir(m.mu.root), m.mu.limit
 	c.flipBits()
 	return clone
 }
@@ -83,7 +83,7 @@ func (c *crash) inode(n *memInode) *memInode {
 			content.resize(ch.size)
 		}
 	}
-	clone := &memInode{durable: content, live: content.clone()}
+	clone := &memInode{durable: content, live: content.clone(), reserved: min(n.reserved, wholePages(content.size))}
 	c.inodes[n] = clone
 	c.order = append(c.order, clone)
 	return clone

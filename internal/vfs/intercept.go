@@ -22,6 +22,7 @@ const (
 	OpMkdir       OpKind = "mkdir"
 	OpList        OpKind = "list"
 	OpStat        OpKind = "stat"
+	OpSpace       OpKind = "space"
 	OpSyncDir     OpKind = "sync-dir"
 	OpLockDir     OpKind = "lock-dir"
 	OpRead        OpKind = "read"
@@ -164,6 +165,13 @@ func (i *interceptFS) Stat(name string) (Info, error) {
 		return Info{}, err
 	}
 	return i.inner.Stat(name)
+}
+
+func (i *interceptFS) Space(name string) (Space, error) {
+	if err := i.see(OpSpace, name); err != nil {
+		return Space{}, err
+	}
+	return i.inner.Space(name)
 }
 
 func (i *interceptFS) SyncDir(dir string) error {

@@ -21,7 +21,8 @@ import (
 type Mem struct {
 	mu struct {
 		sync.Mutex
-		root *memDir
+		root  *memDir
+		limit int64 // see Limit; 0 is none
 	}
 }
 
@@ -53,6 +54,7 @@ type entryChange struct {
 type memInode struct {
 	live, durable sparse
 	pending       []change
+	reserved      int64 // bytes from the start that take room whether they were written or not; whole pages
 	locks         [2]*memFile
 }
 

@@ -52,10 +52,12 @@ func (f *memFile) WriteAt(b []byte, offset int64) (n int, err error) {
 		if offset < 0 {
 			return pathError("write", f.name, syscall.EINVAL)
 		}
-		if len(b) > 0 {
-			f.inode.change(change{offset: offset, data: slices.Clone(b)})
+		if n = f.fs.fits(f.inode, b, offset); n > 0 {
+			f.inode.change(change{offset: offset, data: slices.Clone(b[:n])})
 		}
-		n = len(b)
+		if n < len(b) {
+			return pathError("write", f.name, syscall.ENOSPC)
+		}
 		return nil
 	})
 	return n, err
@@ -72,7 +74,10 @@ func (f *memFile) Size() (size int64, err error) {
 
 // Truncate implements File.
 func (f *memFile) Truncate(sizeBytes int64) error {
-	return f.use("truncate", true, func() error { return f.resize("truncate", sizeBytes, sizeBytes) })
+	return f.use("truncate", true, func() error {
+		f.inode.reserved = min(f.inode.reserved, wholePages(max(sizeBytes, 0)))
+		return f.resize("truncate", sizeBytes, sizeBytes)
+	})
 }
 
 // NextData implements File. It never looks ahead.
@@ -81,6 +86,9 @@ func (f *memFile) NextData(from int64) (int64, error) { return from, nil }
 // Preallocate implements File.
 func (f *memFile) Preallocate(sizeBytes int64) error {
 	return f.use("fallocate", true, func() error {
+		if !f.fs.reserve(f.inode, sizeBytes) {
+			return pathError("fallocate", f.name, syscall.ENOSPC)
+		}
 		return f.resize("fallocate", sizeBytes, max(sizeBytes, f.inode.live.size))
 	})
 }

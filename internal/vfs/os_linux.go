@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 
@@ -68,6 +69,27 @@ func (OS) Stat(name string) (Info, error) {
 		return Info{}, err
 	}
 	return Info{SizeBytes: info.Size(), Dir: info.IsDir(), Perm: info.Mode().Perm()}, nil
+}
+
+// Space implements FS.
+func (OS) Space(name string) (Space, error) {
+	var fs unix.Statfs_t
+	if err := retry(func() error { return unix.Statfs(name, &fs) }); err != nil {
+		return Space{}, &os.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	var file unix.Stat_t
+	if err := retry(func() error { return unix.Stat(name, &file) }); err != nil {
+		return Space{}, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return Space{FreeBytes: blocks(fs.Bavail, fs.Bsize), TotalBytes: blocks(fs.Blocks, fs.Bsize), Device: file.Dev}, nil
+}
+
+// blocks is the size of so many blocks in bytes. File systems say what they like.
+func blocks(n uint64, size int64) int64 {
+	if size <= 0 || n > math.MaxInt64/uint64(size) {
+		return math.MaxInt64
+	}
+	return int64(n) * size
 }
 
 // SyncDir implements FS.

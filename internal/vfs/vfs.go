@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 )
 
 // SectorBytes is the unit that a disk writes whole or not at all.
@@ -46,6 +47,8 @@ type FS interface {
 	Stat(name string) (Info, error)
 	// SyncDir makes the names in a directory durable.
 	SyncDir(dir string) error
+	// Space tells how full the file system is that holds name, which must be there.
+	Space(name string) (Space, error)
 	// LockDir takes the exclusive lock of a directory without waiting and without leaving a file in it. It fails with
 	// ErrLocked, or with errors.ErrUnsupported where directories cannot be locked. Closing the result releases the lock.
 	LockDir(dir string) (io.Closer, error)
@@ -88,6 +91,19 @@ type Info struct {
 	SizeBytes int64
 	Dir       bool
 	Perm      fs.FileMode
+}
+
+// Space is how full a file system is.
+type Space struct {
+	FreeBytes  int64  // what a process without privileges may still take
+	TotalBytes int64  // size of the file system
+	Device     uint64 // the same for all files of one file system
+}
+
+// NoSpace reports whether an error says that there is no room for what was to be stored: the file system is full, or a quota of its, or the
+// file must not grow.
+func NoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 // Exists reports whether a file or directory of that name is there.

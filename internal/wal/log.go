@@ -24,19 +24,19 @@ const retainBytes = 4 << 20
 //  3. held are consecutive segments. The oldest begins at or before mu.mark, so that reading can start at the mark.
 //  4. Every segment of held is open and locked; no other segment is.
 //  5. Once mu.failed is set, no file is written any more.
+//  6. The first reserved bytes of tail have their place on the disk, unless the file system copies what is written.
 type Log struct {
 	config      Config
 	rawMetadata []byte // as it stands in every segment
 	spare       *spare
 
 	// The log writer's own.
-	encoder   encoder
-	tail      *segment
-	offset    int64
-	state     wire.HardState // the last one written
-	lastIndex uint64         // of the last entry or mark written
-	mark      uint64         // index of the last mark written
-	unsynced  bool
+	encoder  encoder
+	tail     *segment
+	offset   int64
+	reserved int64
+	position
+	unsynced bool
 
 	mu struct {
 		sync.Mutex
@@ -44,6 +44,13 @@ type Log struct {
 		mark   uint64 // index of the newest mark that is durable and committed
 		failed error
 	}
+}
+
+// position is what the next records follow.
+type position struct {
+	state     wire.HardState // the last one written
+	lastIndex uint64         // of the last entry or mark written
+	mark      uint64         // index of the last mark written
 }
 
 func newLog(c Config, rawMetadata []byte) *Log {
@@ -56,20 +63,32 @@ func newLog(c Config, rawMetadata []byte) *Log {
 // this and all earlier batches are durable. With a batch that brings the segment to its full size it also moves on to the
 // next segment, which takes two syncs more. The batch may be used again at once. Write keeps no part of it.
 //
-// The error is a *FailedError, the same one ever after, or ErrClosed. An entry that would leave a gap in the log is a
-// programming error and panics.
+// If the disk is full the error is a *NoRoomError: nothing of the batch is in the log then, and it may be written again.
+// A segment that is full is gone on with as long as there is no room for the next one.
+//
+// Any other error is a *FailedError, the same one ever after, or ErrClosed. An entry that would leave a gap in the log is
+// a programming error and panics.
 func (l *Log) Write(b Batch) error {
 	if err := l.failure(); err != nil {
 		return err
 	}
+	before, crc := l.position, l.encoder.crc
 	l.encode(&b)
 	if err := l.append(); err != nil {
+		l.position, l.encoder.crc = before, crc
 		return err
 	}
-	switch {
-	case l.offset >= l.config.SegmentBytes:
-		return l.cut()
-	case b.Sync || b.Mark != nil:
+	if l.offset >= l.config.SegmentBytes {
+		f, building, err := l.spare.take()
+		if err == nil {
+			return l.cut(f, building)
+		}
+		if !vfs.NoSpace(err) {
+			return l.fail("make a segment after", l.tail.path, l.offset, err)
+		}
+		b.Sync = true // as a cut would have done
+	}
+	if b.Sync || b.Mark != nil {
 		return l.sync()
 	}
 	return nil
@@ -98,32 +117,65 @@ func (l *Log) encodeEntry(e *wire.Entry, follows bool) {
 	l.lastIndex = e.Index
 }
 
-// append writes the encoder's frames behind what the segment holds.
+// append writes the encoder's frames behind what the segment holds. If that fails they are forgotten.
 func (l *Log) append() error {
 	frames := l.encoder.frames
 	if len(frames) == 0 {
 		return nil
 	}
 	begin := time.Now()
-	_, err := l.tail.file.WriteAt(frames, l.offset)
-	if err != nil {
-		return l.fail("write", l.tail.path, l.offset+int64(len(frames)), errors.Join(err, l.cutBack()))
+	end := l.offset + int64(len(frames))
+	err := l.grow(end)
+	if err == nil {
+		var n int
+		if n, err = l.tail.file.WriteAt(frames, l.offset); err != nil {
+			if cutErr := l.takeBack(int64(n)); cutErr != nil {
+				return l.fail("write", l.tail.path, end, errors.Join(err, cutErr))
+			}
+		}
+	}
+	switch {
+	case vfs.NoSpace(err):
+		l.encoder.reset()
+		return &NoRoomError{File: l.tail.path, Offset: end, Err: err}
+	case err != nil:
+		return l.fail("write", l.tail.path, end, err)
 	}
 	if l.config.OnWrite != nil {
 		l.config.OnWrite(time.Since(begin), len(frames))
 	}
-	l.offset += int64(len(frames))
+	l.offset = end
 	l.unsynced = true
 	l.encoder.reset()
 	return nil
 }
 
-// cutBack removes what a failed write may have left behind the last whole record: a full disk takes a write in part, and a record that ends
-// in the middle of a sector looks like damage to the next start. If this fails too the file stays as it is.
-func (l *Log) cutBack() error {
-	if err := l.tail.file.Truncate(l.offset); err != nil {
+// grow reserves room for what goes beyond the reserved part of the segment, so that a full disk shows before a record
+// is written in part.
+func (l *Log) grow(end int64) error {
+	if end <= l.reserved {
+		return nil
+	}
+	if err := l.tail.file.Preallocate(end); err != nil {
 		return err
 	}
+	l.reserved = end
+	return nil
+}
+
+// takeBack removes what a failed write left behind the last whole record: a record that ends in the middle of a sector
+// looks like damage to the next start. Room that is reserved is kept, if it can be written to.
+func (l *Log) takeBack(written int64) error {
+	keep := max(l.reserved, l.offset)
+	if clear := min(written, keep-l.offset); clear > 0 {
+		if _, err := l.tail.file.WriteAt(make([]byte, clear), l.offset); err != nil {
+			keep = l.offset
+		}
+	}
+	if err := l.tail.file.Truncate(keep); err != nil {
+		return err
+	}
+	l.reserved = keep
 	return l.config.sync(l.tail.file)
 }
 
@@ -152,22 +204,26 @@ func (l *Log) sync() error {
 	return nil
 }
 
-// cut ends the present segment, whose records become durable, and begins the next one.
-func (l *Log) cut() error {
-	if err := l.tail.file.Truncate(l.offset); err != nil {
-		return l.fail("truncate", l.tail.path, l.offset, err)
-	}
-	if err := l.sync(); err != nil {
+// cut ends the present segment, whose records become durable, and begins the next one in a file that is prepared.
+func (l *Log) cut(f vfs.File, building string) error {
+	if err := l.endTail(); err != nil {
+		_ = f.Close() // nothing is in it
 		return err
 	}
-	f, building, err := l.spare.take()
-	if err != nil {
-		return l.fail("make a segment after", l.tail.path, l.offset, err)
-	}
+	crc := l.encoder.crc
 	l.encoder.seed()
 	l.encoder.metadata(l.rawMetadata)
 	if l.state != (wire.HardState{}) {
 		l.encoder.state(l.state)
+	}
+	if _, err := f.WriteAt(l.encoder.frames, 0); err != nil {
+		err = errors.Join(err, f.Close(), l.config.FS.Remove(building))
+		if !vfs.NoSpace(err) {
+			return l.fail("begin", building, int64(len(l.encoder.frames)), err)
+		}
+		l.encoder.crc = crc
+		l.encoder.reset()
+		return nil // gone on with as it is
 	}
 	seq, index := l.tail.seq+1, l.lastIndex+1
 	path := filepath.Join(l.config.Dir, segmentName(seq, index))
@@ -177,23 +233,29 @@ func (l *Log) cut() error {
 	return nil
 }
 
-// begin makes a prepared file the newest segment, with the encoder's frames as its first records. The segment gets its
-// name only when they are durable, so that no segment is ever without them.
+// endTail gives back what the segment does not need, and makes it durable.
+func (l *Log) endTail() error {
+	if err := l.tail.file.Truncate(l.offset); err != nil {
+		return l.fail("truncate", l.tail.path, l.offset, err)
+	}
+	l.reserved = l.offset
+	return l.sync()
+}
+
+// begin makes a prepared file, to which the encoder's frames were written, the newest segment. The segment gets its name
+// only when they are durable, so that no segment is ever without them.
 func (l *Log) begin(f vfs.File, building, path string, seq, index uint64) error {
 	s := &segment{seq: seq, index: index, path: filepath.Join(l.config.Dir, filepath.Base(path)), file: f}
 	l.mu.Lock()
 	l.mu.held = append(l.mu.held, s)
 	l.mu.Unlock()
-	if _, err := f.WriteAt(l.encoder.frames, 0); err != nil {
-		return err
-	}
 	if err := l.config.sync(f); err != nil {
 		return err
 	}
 	if err := l.config.FS.Rename(building, path); err != nil {
 		return err
 	}
-	l.tail, l.offset = s, int64(len(l.encoder.frames))
+	l.tail, l.offset, l.reserved = s, int64(len(l.encoder.frames)), l.config.SegmentBytes
 	l.encoder.reset()
 	return l.config.syncDir(filepath.Dir(path))
 }

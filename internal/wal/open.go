@@ -68,6 +68,9 @@ func (l *Log) fillDir(dir string, first *Batch) error {
 	l.encoder.metadata(l.rawMetadata)
 	l.encoder.mark(&Mark{})
 	l.encode(first)
+	if _, err := f.WriteAt(l.encoder.frames, 0); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	return l.begin(f, building, filepath.Join(dir, segmentName(0, 0)), 0, 0)
 }
 
@@ -136,7 +139,8 @@ func repair(c *Config, s *segment, offset int64) (*RepairInfo, error) {
 	return info, c.sync(s.file)
 }
 
-// copyFile makes a durable copy under a new name; an older file of that name is replaced.
+// copyFile makes a durable copy under a new name; an older file of that name is replaced. Parts that were never written
+// are not copied, but for the length.
 func copyFile(c *Config, from vfs.File, size int64, path string) (err error) {
 	if err := c.FS.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -147,7 +151,10 @@ func copyFile(c *Config, from vfs.File, size int64, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	buffer := make([]byte, min(size, readAheadBytes))
-	for at := int64(0); at < size; {
+	for at := int64(0); ; {
+		if at, err = from.NextData(at); err != nil || at >= size {
+			break
+		}
 		part := buffer[:min(size-at, int64(len(buffer)))]
 		if n, err := from.ReadAt(part, at); n < len(part) {
 			return err
@@ -157,7 +164,13 @@ func copyFile(c *Config, from vfs.File, size int64, path string) (err error) {
 		}
 		at += int64(len(part))
 	}
-	if err := c.sync(to); err != nil {
+	if err == nil {
+		err = to.Truncate(size)
+	}
+	if err == nil {
+		err = c.sync(to)
+	}
+	if err != nil {
 		return err
 	}
 	return c.syncDir(filepath.Dir(path))
@@ -165,7 +178,7 @@ func copyFile(c *Config, from vfs.File, size int64, path string) (err error) {
 
 // clearTail makes everything behind the last good record zero, and durably so: what an interrupted write left there must
 // never be taken for records behind those to come. Space that is reserved is kept rather than given back and asked for
-// again, for the disk may be full.
+// again, for the disk may be full; then the log goes on with what it has.
 func (l *Log) clearTail() error {
 	size, err := l.tail.file.Size()
 	if err != nil {
@@ -176,11 +189,15 @@ func (l *Log) clearTail() error {
 		return err
 	}
 	if size < l.config.SegmentBytes {
-		changed = true
-		if err := l.tail.file.Preallocate(l.config.SegmentBytes); err != nil {
+		err := l.tail.file.Preallocate(l.config.SegmentBytes)
+		if err != nil && !vfs.NoSpace(err) {
 			return err
 		}
+		if err == nil {
+			changed, size = true, l.config.SegmentBytes
+		}
 	}
+	l.reserved = size
 	if !changed {
 		return nil
 	}

@@ -96,7 +96,8 @@ func makeFile(c *Config, path string) (vfs.File, error) {
 		return nil, err
 	}
 	if err := reserve(c, f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		// What was reserved of it is of use to others.
+		return nil, errors.Join(err, f.Close(), c.FS.Remove(path))
 	}
 	return f, nil
 }

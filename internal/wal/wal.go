@@ -7,8 +7,9 @@
 // durable. Everything else may be called from other goroutines: [Log.Prepare] makes the next segment ahead of time so
 // that Write never waits for space to be allocated; [Log.Release] and [Log.Purge] let old segments go.
 //
-// After the first failed write or sync nobody knows what is on disk, so the log is done for: that call and every later
-// one return the same *[FailedError].
+// A batch that finds no room is taken back: the log is as before, the error is a *[NoRoomError], and the batch can be
+// written again. After any other failed write, and any failed sync, nobody knows what is on disk, so the log is done for:
+// that call and every later one return the same *[FailedError].
 //
 // [Open] believes what it reads only if the chain of checksums holds. A damaged end of the last segment that can come
 // from a crash in the middle of a write is cut off after a copy was made, and reported; every other damage is a
@@ -132,6 +133,20 @@ func (e *CorruptionError) Error() string {
 
 // Unwrap returns the cause.
 func (e *CorruptionError) Unwrap() error { return e.Err }
+
+// NoRoomError says that a batch found no room. The log is as it was before and can go on when there is room again.
+type NoRoomError struct {
+	File   string
+	Offset int64 // where the batch would have ended
+	Err    error
+}
+
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("no room for the write-ahead log: %s up to offset %d: %v", e.File, e.Offset, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *NoRoomError) Unwrap() error { return e.Err }
 
 // FailedError says that a write or sync failed, after which the log takes nothing any more.
 type FailedError struct {

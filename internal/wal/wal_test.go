@@ -440,10 +440,11 @@ func TestPoisonedAfterFailure(t *testing.T) {
 	}{
 		"sync":              {vfs.FailNth(vfs.OpSync, 4, broken), broken},
 		"write":             {vfs.FailNth(vfs.OpWrite, 3, broken), broken},
-		"disk full":         {vfs.FullAfter(600), syscall.ENOSPC},
 		"cut: truncate":     {vfs.FailNth(vfs.OpTruncate, 1, broken), broken},
 		"cut: create":       {vfs.FailNth(vfs.OpCreate, 2, broken), broken},
-		"cut: preallocate":  {vfs.FailNth(vfs.OpPreallocate, 2, broken), broken},
+		"grow: preallocate": {vfs.FailNth(vfs.OpPreallocate, 2, broken), broken},
+		"cut: preallocate":  {vfs.FailNth(vfs.OpPreallocate, 3, broken), broken},
+		"sync without room": {vfs.FailNth(vfs.OpSync, 4, syscall.ENOSPC), syscall.ENOSPC},
 		"cut: rename":       {vfs.FailNth(vfs.OpRename, 3, broken), broken},
 		"cut: sync of name": {vfs.FailNth(vfs.OpSyncDir, 3, broken), broken},
 	}
@@ -472,27 +473,6 @@ func TestPoisonedAfterFailure(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestFullDisk: wherever in a record the disk is full, the next start finds everything that was written before, and no damage.
-func TestFullDisk(t *testing.T) {
-	for room := int64(1); room < 1200; room += 7 {
-		mem, c := memConfig(t)
-		l := createLog(t, c)
-		must(t, l.Close())
-		full := c
-		full.FS = vfs.Intercept(mem, vfs.FullAfter(room))
-		l, _ = openLog(t, full)
-		written := uint64(0)
-		for l.Write(Batch{Entries: entries(written+1, written+1, 1, 300), HardState: state(1, written), Sync: true}) == nil {
-			written++
-		}
-		if err := l.Close(); err == nil {
-			t.Fatal("closed without the failure")
-		}
-		_, r := openLog(t, c)
-		wantEntries(t, r.Entries, entries(1, written, 1, 300))
 	}
 }
 
