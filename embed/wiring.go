@@ -42,6 +42,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
 		Version: version.Version, ClusterVersion: clusterVersion,
 		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes, KeepNoSpaceAlarm: cfg.KeepNoSpaceAlarm,
+		AutoCompaction: autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg),
 		StrictReconfig: cfg.StrictReconfigCheck,
 		Peers:          m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
@@ -61,6 +62,12 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 			LeaseExpired: metrics.LeaseExpired.Inc,
 		},
 	}
+}
+
+// autoCompaction is how much history the leader keeps.
+func autoCompaction(cfg *config.Config) service.AutoCompaction {
+	_, period, revisions := cfg.AutoCompaction()
+	return service.AutoCompaction{Period: period, Revisions: revisions}
 }
 
 func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Config {

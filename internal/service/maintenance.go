@@ -137,17 +137,6 @@ func bucketsByName() []schema.Bucket {
 	return buckets
 }
 
-// Defragment rewrites the database file without its free pages. Nobody waits for it but the caller.
-func (s *Service) Defragment(ctx context.Context) error {
-	start := s.clock.Now()
-	before := s.backend.Sizes().FileBytes
-	if err := s.backend.Defragment(ctx, nil); err != nil {
-		return fmt.Errorf("defragmenting: %w", err)
-	}
-	s.cfg.Logger.Info("defragmented", "took", s.since(start), "bytes_before", before, "bytes_after", s.backend.Sizes().FileBytes)
-	return nil
-}
-
 // Snapshot writes the database file, with everything applied so far, as of one moment. begin is told its size in bytes and the version of
 // the storage, and returns where to write it.
 func (s *Service) Snapshot(ctx context.Context, begin func(size int64, version string) io.Writer) error {

@@ -43,6 +43,11 @@ type Config struct {
 	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
 	Metrics          Metrics
 
+	AutoCompaction AutoCompaction
+	// AutoDefragPercent is the share of the database file that is free from which on the member rewrites it by itself; 0 or less is never.
+	AutoDefragPercent  int
+	AutoDefragMinBytes int64 // free space that is worth a rewrite; 0 is 64 MiB
+
 	Clock  Clock               // nil for SystemClock
 	Random func(n int64) int64 // a number from 0 to n-1; nil for the process's source
 	Peers  Peers               // nil for none
@@ -138,7 +143,7 @@ func (s *Service) Bind(m Member, b *backend.Backend) {
 	s.member, s.backend = m, b
 	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runNoSpace, s.runProgress} {
+	for _, run := range []func(){s.runLeases, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runNoSpace, s.runAutoCompaction, s.runAutoDefrag, s.runProgress} {
 		s.tasks.run(run)
 	}
 }
