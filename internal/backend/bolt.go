@@ -88,6 +88,7 @@ func readApplied(path string, lockTimeout time.Duration) (a schema.Applied, err 
 // boltFile is a bbolt handle that closes with its last user.
 type boltFile struct {
 	db   *bbolt.DB
+	file *os.File     // bbolt's
 	refs atomic.Int64 // one per open snapshot, and one of the owner
 }
 
@@ -162,7 +163,7 @@ func openBoltFile(cfg *Config, path string, mapBytes int64) (_ *boltFile, err er
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	f := &boltFile{db: db}
+	f := &boltFile{db: db, file: file}
 	f.refs.Store(1)
 	return f, nil
 }
@@ -225,6 +226,9 @@ func (s *boltStore) commit(c *changes) (commitTimes, error) {
 		return commitTimes{}, err
 	}
 	faultpoint.Hit(faultpoint.AfterStartDBTxn)
+	if err := s.makeRoom(tx, c); err != nil {
+		return commitTimes{}, errors.Join(err, tx.Rollback())
+	}
 	if err := applyChanges(tx, c); err != nil {
 		return commitTimes{}, errors.Join(err, tx.Rollback())
 	}
@@ -234,6 +238,9 @@ func (s *boltStore) commit(c *changes) (commitTimes, error) {
 	if err != nil {
 		if errors.Is(err, berrors.ErrMaxSizeReached) {
 			return commitTimes{}, errFull
+		}
+		if unwritten(err) {
+			err = withoutRoom(err)
 		}
 		return commitTimes{}, err
 	}

@@ -58,11 +58,11 @@ type rewrite struct {
 func (b *Backend) rewrite(ctx context.Context, progress func(copied, total int64), mapMin int64) error {
 	r, err := b.startRewrite(progress, mapMin)
 	if err != nil {
-		return fmt.Errorf("backend: rewrite %s: %w", b.path, err)
+		return fmt.Errorf("backend: rewrite %s: %w", b.path, withoutRoom(err))
 	}
 	defer b.stopCopying()
 	if err := r.run(ctx); err != nil {
-		return fmt.Errorf("backend: rewrite %s: %w", b.path, err)
+		return fmt.Errorf("backend: rewrite %s: %w", b.path, withoutRoom(err))
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ type flushWork struct {
 // transaction, and returns the position that the file has reached. It is called
 // by the flusher alone. With nothing to store it does nothing.
 //
-// An error that wraps ErrPoisoned is final. Any other error left the file as it
-// was, and Flush may be tried again.
+// An error that wraps ErrPoisoned is final. Any other error, as one that wraps
+// ErrNoRoom, left the file as it was, and Flush may be tried again.
 func (b *Backend) Flush(durableIndex uint64) (schema.Applied, error) {
 	for {
 		err := b.flushOnce(durableIndex)
@@ -48,7 +48,7 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 		return nil
 	}
 	times, err := b.store.commit(work.changes)
-	if errors.Is(err, errFull) {
+	if errors.Is(err, errFull) || errors.Is(err, ErrNoRoom) {
 		return err
 	}
 	if err != nil {

@@ -53,7 +53,8 @@ func (d *MemoryDisk) Crash() *MemoryDisk {
 	return clone
 }
 
-// Fail makes every later write fail with err; nil heals the disk.
+// Fail makes every later write fail with err; nil heals the disk. With
+// syscall.ENOSPC the disk is full, which is no failure.
 func (d *MemoryDisk) Fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -192,7 +193,7 @@ type memoryStore struct {
 }
 
 func (s *memoryStore) commit(c *changes) (commitTimes, error) {
-	return commitTimes{}, s.disk.save(s.disk.load().with(c))
+	return commitTimes{}, withoutRoom(s.disk.save(s.disk.load().with(c)))
 }
 
 func (s *memoryStore) snapshot() (snapshot, error) {
