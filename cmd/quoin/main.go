@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/version"
@@ -17,8 +15,8 @@ import (
 )
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, cancel) // the second signal ends the process at once
+	ctx, cancel := untilSignal(context.Background())
+	defer cancel()
 	os.Exit(run(ctx, os.Args))
 }
 

@@ -82,9 +82,12 @@ func TestOutputsAndExitCodes(t *testing.T) {
 		{"values that do not fit", nil, "etcd --election-timeout=1", 1, "", `"level":"warn"`},
 		{"flag and variable", []string{"ETCD_NAME=a"}, "etcd --name=b", 1, "", "shadowed by corresponding command-line flag"},
 		{"bad variable", []string{"ETCD_MAX_TXN_OPS=x"}, "etcd", 1, "", `"msg":"failed to verify flags"`},
-		{"tls", nil, "etcd --listen-client-urls=https://127.0.0.1:0 --advertise-client-urls=https://127.0.0.1:1", 1, "", "TLS is not available in this version"},
+		{"tls", nil, "etcd --listen-client-urls=https://127.0.0.1:0 --advertise-client-urls=https://127.0.0.1:1", 1, "", "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:0 with HTTPS scheme"},
 		{"existing cluster that nobody answers for", nil, "etcd --listen-client-urls=http://127.0.0.1:0 --advertise-client-urls=http://127.0.0.1:1 --listen-peer-urls=http://127.0.0.1:0 --initial-cluster=default=http://localhost:2380,b=http://127.0.0.1:1 --initial-cluster-state=existing", 1, "", "could not retrieve cluster information"},
 		{"unknown variable is warned of", []string{"ETCD_NONSENSE=1"}, "etcd --listen-client-urls=http://127.0.0.1:0 --advertise-client-urls=http://127.0.0.1:1 --listen-peer-urls=http://127.0.0.1:0 --initial-cluster-state=existing", 1, "", `"msg":"unrecognized environment variable","environment-variable":"ETCD_NONSENSE"`},
+		{"config file", nil, "etcd --config-file=/nowhere/conf", 1, "", `"msg":"failed to verify flags","error":"open /nowhere/conf: no such file or directory"`},
+		{"bad log level", nil, "etcd --log-level=loud", 2, "", `unrecognized level: "loud"`},
+		{"no journal", nil, "etcd --log-outputs=systemd/journal", 1, "", `can't find journal`},
 		{"log that cannot be opened", nil, "etcd --log-outputs=/nowhere/log", 1, "", "opening log output"},
 		{"unknown command", nil, "quoin nonsense", 1, "", `unknown command "nonsense"`},
 	} {
@@ -163,7 +166,7 @@ func (s *server) client(t *testing.T) *clientv3.Client {
 	return c
 }
 
-// TestTermination: SIGTERM under open watches and puts ends the process soon, with code 0, and what was answered is durable.
+// TestTermination: SIGTERM under open watches and puts ends the process soon, by that signal, and what was answered is durable.
 func TestTermination(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s := startServer(t, dir)
@@ -190,8 +193,8 @@ func TestTermination(t *testing.T) {
 	for s.log.Scan() {
 		t.Errorf("a line after the last: %s", s.log.Text())
 	}
-	if err := s.cmd.Wait(); err != nil {
-		t.Errorf("exit: %v", err)
+	if endedBy(t, s.cmd) != syscall.SIGTERM {
+		t.Errorf("ended with %v", s.cmd.ProcessState)
 	}
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("took %v", took)
@@ -207,6 +210,17 @@ func TestTermination(t *testing.T) {
 	if _, err := fmt.Sscan(string(resp.Kvs[0].Value), &got); err != nil || got < acked || acked == 0 {
 		t.Errorf("value %d, was told of %d (%v)", got, acked, err)
 	}
+}
+
+// endedBy waits for the end of a process and returns the signal that ended it, -1 if none did.
+func endedBy(t *testing.T, cmd *exec.Cmd) syscall.Signal {
+	t.Helper()
+	_ = cmd.Wait()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return -1
+	}
+	return status.Signal()
 }
 
 // TestSecondSignal: while a client that says nothing holds up the end, another signal ends the process at once.

@@ -34,6 +34,8 @@ func (c *Config) checkBootstrap() error {
 	switch {
 	case c.DiscoveryFallback == "proxy":
 		return errors.New(`v2 proxy is deprecated, and --discovery-fallback can't be configured as "proxy"`)
+	case c.DiscoveryFallback != "exit":
+		return fmt.Errorf("unexpected discovery-fallback %q", c.DiscoveryFallback)
 	case c.InitialClusterState != "new" && c.InitialClusterState != "existing":
 		return fmt.Errorf("unexpected clusterState %q", c.InitialClusterState)
 	case sources > 1:
@@ -47,7 +49,7 @@ func (c *Config) checkBootstrap() error {
 }
 
 func (c *Config) checkSecurity() error {
-	for _, check := range []func() error{c.checkTLSVersions, c.checkCipherSuites, c.checkPeerTLS} {
+	for _, check := range []func() error{c.checkTLSVersions, c.checkCipherSuites, c.checkClientTLS, c.checkPeerTLS} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -94,6 +96,40 @@ func (c *Config) checkCipherSuites() error {
 		if !known[name] {
 			return fmt.Errorf("unexpected TLS cipher suite %q", name)
 		}
+	}
+	return nil
+}
+
+// checkClientURLs checks that there are certificates for https URLs, and that nothing is to be bound twice.
+func (c *Config) checkClientURLs() error {
+	t := &c.ClientTLS
+	proven := t.AutoTLS || t.CertFile != "" && t.KeyFile != ""
+	for _, u := range slices.Concat(c.ListenClientURLs, c.ListenClientHTTPURLs) {
+		if isTLS(&u) && !proven {
+			return fmt.Errorf("TLS key/cert (--cert-file, --key-file) must be provided for client url %s with HTTPS scheme", &u)
+		}
+	}
+	for _, u := range c.ListenMetricsURLs {
+		if isTLS(&u) && !proven {
+			return fmt.Errorf("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url %s", &u)
+		}
+	}
+	for _, u := range c.ListenClientHTTPURLs {
+		if slices.Contains(c.ListenClientURLs, u) {
+			return fmt.Errorf("cannot bind both --listen-client-urls and --listen-client-http-urls on the same url %s", &u)
+		}
+	}
+	return nil
+}
+
+// checkClientTLS checks the certificates for clients.
+func (c *Config) checkClientTLS() error {
+	t := &c.ClientTLS
+	switch {
+	case (t.ClientCertFile == "") != (t.ClientKeyFile == ""):
+		return fmt.Errorf("ClientKeyFile and ClientCertFile must both be present or both absent: key: %s, cert: %s]", t.ClientKeyFile, t.ClientCertFile)
+	case t.AutoTLS && c.SelfSignedYears == 0:
+		return errors.New("--self-signed-cert-validity must be >0 (set to 0)")
 	}
 	return nil
 }

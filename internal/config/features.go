@@ -29,20 +29,22 @@ type Gate struct {
 	Name    string
 	Stage   string // "ALPHA" or "BETA"
 	Default bool
+	Usage   string
+	Idle    string // why switching it changes nothing; empty if it does
 }
 
 // Gates lists the feature gates. Those of stage ALPHA are off unless asked for, those of stage BETA on.
 func Gates() []Gate {
 	return []Gate{
-		{CompactHashCheck, stageAlpha, false},
-		{FastLeaseKeepAlive, stageBeta, true},
-		{InitialCorruptCheck, stageAlpha, false},
-		{LeaseCheckpoint, stageAlpha, false},
-		{LeaseCheckpointPersist, stageAlpha, false},
-		{PriorityRequest, stageAlpha, false},
-		{SetMemberLocalAddr, stageAlpha, false},
-		{StopGRPCServiceOnDefrag, stageAlpha, false},
-		{TxnModeWriteWithSharedBuffer, stageBeta, true},
+		{CompactHashCheck, stageAlpha, false, "the leader compares the hashes of compactions with those of the others", ""},
+		{FastLeaseKeepAlive, stageBeta, true, "keep-alives wait for no log entry", "they never do"},
+		{InitialCorruptCheck, stageAlpha, false, "compare the data with the others' before serving", ""},
+		{LeaseCheckpoint, stageAlpha, false, "the remaining time of long leases goes into the log, so that a new leader does not start them anew", ""},
+		{LeaseCheckpointPersist, stageAlpha, false, "it goes into the database file too, with LeaseCheckpoint", ""},
+		{PriorityRequest, stageAlpha, false, "requests that keep the cluster alive go before others", "they always do"},
+		{SetMemberLocalAddr, stageAlpha, false, "connect to other members from the address of initial-advertise-peer-urls", ""},
+		{StopGRPCServiceOnDefrag, stageAlpha, false, "clients go elsewhere while the database file is rewritten", "a member serves while it rewrites its file"},
+		{TxnModeWriteWithSharedBuffer, stageBeta, true, "reads inside write transactions copy nothing", "they never do"},
 	}
 }
 
@@ -118,19 +120,18 @@ func known(name string) bool {
 	return name == allAlpha || name == allBeta || slices.ContainsFunc(Gates(), func(g Gate) bool { return g.Name == name })
 }
 
+// meaning is what help and documentation say.
+func (g *Gate) meaning() string {
+	if g.Idle != "" {
+		return g.Usage + " (no effect: " + g.Idle + ")"
+	}
+	return g.Usage
+}
+
 // check refuses gates that need another one.
 func (f *Features) check() error {
 	if f.Enabled(LeaseCheckpointPersist) && !f.Enabled(LeaseCheckpoint) {
 		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
 	}
 	return nil
-}
-
-// gateNames lists the gates for help.
-func gateNames() string {
-	var names []string
-	for _, g := range Gates() {
-		names = append(names, fmt.Sprintf("%s (%s, %t)", g.Name, g.Stage, g.Default))
-	}
-	return strings.Join(append(names, "AllAlpha and AllBeta for all of a stage"), ", ")
 }

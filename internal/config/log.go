@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -17,54 +15,46 @@ import (
 	"time"
 )
 
-// OpenLog opens the outputs named by --log-outputs as one writer; close releases the files.
-func (c *Config) OpenLog() (w io.Writer, closeAll func() error, err error) {
-	var writers []io.Writer
-	var files []*os.File
-	closeAll = func() error {
-		var errs []error
-		for _, f := range files {
-			errs = append(errs, f.Close())
-		}
-		return errors.Join(errs...)
-	}
-	for name := range strings.SplitSeq(c.LogOutputs, ",") {
-		switch name {
-		case "default", "stderr":
-			writers = append(writers, os.Stderr)
-		case "stdout":
-			writers = append(writers, os.Stdout)
-		default:
-			f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-			if err != nil {
-				return nil, nil, errors.Join(fmt.Errorf("opening log output: %w", err), closeAll())
-			}
-			files, writers = append(files, f), append(writers, f)
-		}
-	}
-	return io.MultiWriter(writers...), closeAll, nil
-}
-
 // NewLogger returns the logger that cfg asks for, writing whole lines to w. A line has level, ts, caller and msg, in this order, then the
 // fields: as one JSON object, or for the console separated by tabs with the fields as JSON.
 func NewLogger(w io.Writer, cfg *Config) *slog.Logger {
-	out := &logOutput{w: w, level: level(cfg.LogLevel), write: writeJSON}
+	least, _ := level(cfg.LogLevel) // checked before
+	out := &logOutput{w: w, level: least, write: writeJSON}
 	if cfg.LogFormat == "console" {
 		out.write = writeConsole
 	}
 	return slog.New(&logHandler{out, slog.NewJSONHandler(&out.fields, &slog.HandlerOptions{Level: out.level, ReplaceAttr: onlyFields})})
 }
 
-func level(name string) slog.Level {
-	switch name {
-	case "debug":
-		return slog.LevelDebug
-	case "warn":
-		return slog.LevelWarn
-	case "error", "panic", "fatal":
-		return slog.LevelError
+// Levels above an error: a broken invariant, and what ends the process.
+const (
+	LevelPanic = slog.LevelError + 2
+	LevelFatal = slog.LevelError + 4
+)
+
+// levels are the names of levels, from the least severe.
+func levels() []slog.Level {
+	return []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelPanic, LevelFatal}
+}
+
+// level is the level of that name.
+func level(name string) (slog.Level, bool) {
+	for _, l := range levels() {
+		if levelName(l) == name {
+			return l, true
+		}
 	}
-	return slog.LevelInfo
+	return slog.LevelInfo, false
+}
+
+func levelName(l slog.Level) string {
+	switch l {
+	case LevelPanic:
+		return "panic"
+	case LevelFatal:
+		return "fatal"
+	}
+	return strings.ToLower(l.String())
 }
 
 // logOutput writes lines, one at a time.
@@ -129,8 +119,6 @@ func writeConsole(line *bytes.Buffer, r *slog.Record, fields []byte) {
 	}
 	line.WriteByte('\n')
 }
-
-func levelName(l slog.Level) string { return strings.ToLower(l.String()) }
 
 func quoted(s string) []byte {
 	b, err := json.Marshal(s)

@@ -44,6 +44,9 @@ func retention(mode, s string) (int64, error) {
 // maxRetention is the longest period that fits.
 const maxRetention = time.Duration(1<<63 - 1)
 
+// millionth is the unit of the share of spans that are kept.
+const millionth = 1_000_000
+
 func (c *Config) checkMaintenance() error {
 	switch c.AutoCompactionMode {
 	case compactPeriodic, compactRevision:
@@ -60,6 +63,10 @@ func (c *Config) checkMaintenance() error {
 		return fmt.Errorf("--compact-hash-check-time must be >0 (set to %s)", c.CompactHashCheckTime)
 	case c.AutoDefragPercent > 100:
 		return fmt.Errorf("--auto-defrag-percent must be at most 100 (set to %d)", c.AutoDefragPercent)
+	case c.Tracing.Enabled && c.Tracing.SamplingRate < 0:
+		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be positive)")
+	case c.Tracing.Enabled && c.Tracing.SamplingRate > millionth:
+		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be less than 1e6)")
 	case c.RangeBudgetBytes < 0:
 		return fmt.Errorf("--range-budget-bytes must not be negative (set to %d)", c.RangeBudgetBytes)
 	}

@@ -5,6 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -16,28 +19,81 @@ var ErrUsage = errors.New("usage")
 // ErrVersion says that --version was asked for.
 var ErrVersion = errors.New("version asked for")
 
-// Warning is something in the environment that has no effect.
-type Warning struct {
-	Text     string
-	Variable string // name of the environment variable
+// ConflictError says that an option is set twice, by a flag and by a variable: one of them would be ignored unseen.
+type ConflictError struct{ Variable string }
+
+func (e *ConflictError) Error() string {
+	return "conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag))"
 }
 
-// Parse reads the command line and the environment over the defaults and checks the result. flag.ErrHelp and ErrVersion say that the
-// command line asks for these instead of a member.
-func Parse(args, environ []string) (c *Config, warnings []Warning, err error) {
-	c = Default()
+// Notice is something to be logged once there is a log.
+type Notice struct {
+	Level  slog.Level
+	Text   string
+	Fields []any // keys and values
+}
+
+// Parse reads the command line and the environment, or the configuration file that one of them names, over the defaults and checks the result.
+// flag.ErrHelp and ErrVersion say that the command line asks for these instead of a member.
+func Parse(args, environ []string) (*Config, []Notice, error) {
+	c := Default()
 	table := c.options()
 	if err := c.applyFlags(table, args); err != nil {
 		return nil, nil, err
 	}
-	if warnings, err = c.applyEnviron(table, environ); err != nil {
+	if err := checkArchitecture(runtime.GOARCH, environ); err != nil {
 		return nil, nil, err
 	}
-	return c, warnings, c.Complete()
+	path := c.file
+	if path == "" {
+		path = variable(environ, "ETCD_CONFIG_FILE")
+	}
+	if path != "" {
+		return parseFile(path)
+	}
+	notices, err := c.applyEnviron(table, environ)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.finish(notices, table)
+}
+
+// parseFile reads a configuration file over the defaults. Nothing else counts then.
+func parseFile(path string) (*Config, []Notice, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := Default()
+	c.file = path
+	table := c.options()
+	notices, err := c.applyFile(table, content)
+	if err != nil {
+		return nil, nil, err
+	}
+	loaded := Notice{slog.LevelInfo, "loaded server configuration, other configuration command line flags and environment variables will be ignored if provided", []any{"path", path}}
+	return c.finish(append([]Notice{loaded}, notices...), table)
+}
+
+// finish checks the configuration and adds what there is to say of it.
+func (c *Config) finish(notices []Notice, table []*Option) (*Config, []Notice, error) {
+	doubts := append(c.doubts(), c.advertiseDefaultHost(defaultHost)...)
+	if c.DataDir == "" {
+		doubts = append(doubts, Notice{slog.LevelWarn, "'data-dir' was empty; using default", []any{"data-dir", c.Name + ".etcd"}})
+	}
+	if err := c.Complete(); err != nil {
+		return nil, nil, err
+	}
+	for _, o := range table {
+		if o.Idle != "" && c.set[o.Name] {
+			notices = append(notices, Notice{slog.LevelWarn, "this option has no effect", []any{"flag", o.Name, "reason", o.Idle}})
+		}
+	}
+	return c, append(notices, doubts...), nil
 }
 
 // applyFlags sets what the command line says.
-func (c *Config) applyFlags(table []Option, args []string) error {
+func (c *Config) applyFlags(table []*Option, args []string) error {
 	flags := flag.NewFlagSet("quoin server", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	version := flags.Bool("version", false, "")
@@ -60,8 +116,8 @@ func (c *Config) applyFlags(table []Option, args []string) error {
 }
 
 // applyEnviron sets what the environment says and no flag does.
-func (c *Config) applyEnviron(table []Option, environ []string) (warnings []Warning, err error) {
-	byEnv := map[string]Option{}
+func (c *Config) applyEnviron(table []*Option, environ []string) (notices []Notice, err error) {
+	byEnv := map[string]*Option{}
 	for _, o := range table {
 		byEnv[o.Env()] = o
 	}
@@ -72,22 +128,20 @@ func (c *Config) applyEnviron(table []Option, environ []string) (warnings []Warn
 		}
 		if o, ok := byEnv[key]; ok {
 			err = c.applyVariable(o, key, value)
-		} else if warning := unknownVariable(key); warning != "" {
-			warnings = append(warnings, Warning{warning, key})
-		} else if key == "ETCD_CONFIG_FILE" {
-			err = errors.New("configuration files are not available in this version: unset ETCD_CONFIG_FILE")
+		} else if text := unknownVariable(key); text != "" {
+			notices = append(notices, Notice{slog.LevelWarn, text, []any{"environment-variable", key}})
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	return warnings, nil
+	return notices, nil
 }
 
-// applyVariable sets one option. A flag and its variable together are an error: one of them would be ignored unseen.
-func (c *Config) applyVariable(o Option, key, value string) error {
+// applyVariable sets one option.
+func (c *Config) applyVariable(o *Option, key, value string) error {
 	if c.set[o.Name] {
-		return fmt.Errorf("conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag): %s", key)
+		return &ConflictError{key}
 	}
 	if err := o.Value.Set(value); err != nil {
 		return fmt.Errorf("invalid value %q for %s: %w", value, key, err)
@@ -96,15 +150,36 @@ func (c *Config) applyVariable(o Option, key, value string) error {
 	return nil
 }
 
-// unknownVariable is what to say about a variable that sets no option; nothing about those that have a meaning for programs around us.
+// unknownVariable is what to say about a variable that sets no option; nothing about those that have a meaning of their own.
 func unknownVariable(key string) string {
 	switch key {
 	case "ETCD_VERSION":
 		return "cannot set special environment variable"
-	case "ETCD_CONFIG_FILE", "ETCD_UNSUPPORTED_ARCH", "ETCD_VERIFY":
+	case archVariable, "ETCD_VERIFY":
 		return ""
 	}
 	return "unrecognized environment variable"
+}
+
+// variable returns the value of a variable, "" if it is not set.
+func variable(environ []string, name string) string {
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+const archVariable = "ETCD_UNSUPPORTED_ARCH"
+
+// checkArchitecture refuses processors that the server is not tested on, unless the environment names them.
+func checkArchitecture(arch string, environ []string) error {
+	switch arch {
+	case "amd64", "arm64", "ppc64le", "s390x", variable(environ, archVariable):
+		return nil
+	}
+	return fmt.Errorf("this platform is not supported without %s=%s set", archVariable, arch)
 }
 
 // Complete fills what follows from other options and reports the first thing that makes the configuration unusable. Completing again
@@ -141,6 +216,19 @@ func (c *Config) derive() {
 	setZero(&c.AutoCompactionRetention, "0")
 	c.RaftReadTimeout = max(c.RaftReadTimeout, minPeerTimeout)
 	c.RaftWriteTimeout = max(c.RaftWriteTimeout, minPeerTimeout)
+	c.deriveLists()
+	if !c.validCost() {
+		c.BcryptCost = defaultBcryptCost
+	}
+}
+
+// deriveLists makes "all" of empty lists of whom to answer.
+func (c *Config) deriveLists() {
+	for _, list := range []*Words{&c.CORS, &c.HostWhitelist} {
+		if len(*list) == 0 {
+			*list = Words{"*"}
+		}
+	}
 }
 
 func setZero[T comparable](field *T, value T) {
@@ -185,10 +273,8 @@ func (c *Config) checkURLs() error {
 			return err
 		}
 	}
-	for _, u := range c.ListenClientURLs {
-		if isTLS(&u) {
-			return fmt.Errorf("TLS is not available in this version: cannot listen on client URL %s", &u)
-		}
+	if err := c.checkClientURLs(); err != nil {
+		return err
 	}
 	if err := checkReachable(c.AdvertisePeerURLs); err != nil {
 		return fmt.Errorf(`--initial-advertise-peer-urls %q must be "host:port" (%w)`, c.AdvertisePeerURLs.String(), err)
@@ -197,29 +283,8 @@ func (c *Config) checkURLs() error {
 		return fmt.Errorf(`--advertise-client-urls %q must be in the format "host:port", "unix:/path/to/socket" or "unixs:/path/to/socket" (%w)`,
 			c.AdvertiseClientURLs.String(), err)
 	}
-	if c.set["listen-client-urls"] && !c.set["advertise-client-urls"] {
+	if c.file == "" && c.set["listen-client-urls"] && !c.set["advertise-client-urls"] {
 		return errors.New("--advertise-client-urls is required when --listen-client-urls is set explicitly")
-	}
-	return nil
-}
-
-func (c *Config) checkLogging() error {
-	outputs := strings.Split(c.LogOutputs, ",")
-	switch {
-	case c.Logger == "capnslog":
-		return errors.New("--logger=capnslog is removed in v3.5")
-	case c.Logger != "zap":
-		return fmt.Errorf("unknown logger option %q", c.Logger)
-	case c.LogFormat != "json" && c.LogFormat != "console":
-		return fmt.Errorf("unknown log format: %s, supported values json, console", c.LogFormat)
-	case c.Metrics != "basic" && c.Metrics != "extensive":
-		return fmt.Errorf("unknown --metrics %q, want basic or extensive", c.Metrics)
-	case slices.Contains(outputs, ""):
-		return errors.New("--log-outputs must not contain empty names")
-	case len(outputs) > 1 && slices.Contains(outputs, "default"):
-		return errors.New(`multi logoutput for "default" is not supported yet`)
-	case slices.Contains(outputs, "systemd/journal"):
-		return errors.New("log output systemd/journal is not available in this version: systemd records what is written to stderr")
 	}
 	return nil
 }

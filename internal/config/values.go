@@ -29,9 +29,8 @@ func (u *URLs) Strings() []string {
 	return out
 }
 
-// Set parses a comma-separated list; the list is kept sorted, as the derivation of member ids needs it. The empty text is the empty list.
+// Set parses a comma-separated list; the list is kept sorted, as the derivation of member ids needs it. The empty text changes nothing.
 func (u *URLs) Set(s string) error {
-	*u = nil
 	if s == "" {
 		return nil
 	}
@@ -188,12 +187,62 @@ func unsigned(p *uint) flag.Value {
 	}}
 }
 
-// choice is an option that takes one of a few words.
-func choice(p *string, allowed ...string) flag.Value {
-	return scalar[string]{p, func(s string) (string, error) {
-		if !slices.Contains(allowed, s) {
-			return "", fmt.Errorf("invalid value, want one of %s", strings.Join(allowed, ", "))
+// word is an option that takes one of a few words.
+type word struct {
+	field   *string
+	allowed []string
+}
+
+func choice(p *string, allowed ...string) flag.Value { return &word{p, allowed} }
+
+func (w *word) String() string {
+	if w.field == nil {
+		return ""
+	}
+	return *w.field
+}
+
+func (w *word) Set(s string) error {
+	if !slices.Contains(w.allowed, s) {
+		return fmt.Errorf("invalid value, want one of %s", strings.Join(w.allowed, ", "))
+	}
+	*w.field = s
+	return nil
+}
+
+// anything is an option that means nothing any more: with or without a value, whatever that is.
+func anything(p *string) flag.Value { return swallowed{text(p)} }
+
+type swallowed struct{ flag.Value }
+
+// IsBoolFlag lets the option stand without a value.
+func (swallowed) IsBoolFlag() bool { return true }
+
+// originList is a list of origins of web pages: scheme, host and perhaps port. "*" stands for all.
+type originList struct{ *Words }
+
+func origins(w *Words) flag.Value { return originList{w} }
+
+// Set reads a comma-separated list; the empty text stands for all.
+func (o originList) Set(s string) error {
+	if s == "" {
+		s = "*"
+	}
+	for origin := range strings.SplitSeq(s, ",") {
+		if origin == "*" {
+			continue
 		}
-		return s, nil
-	}}
+		u, err := url.Parse(origin)
+		switch {
+		case err != nil:
+			return err
+		case u.Scheme != "http" && u.Scheme != "https":
+			return fmt.Errorf("URL scheme must be http, https, unix, or unixs: %s", origin)
+		case u.Host == "":
+			return fmt.Errorf(`URL address does not have the form "host:port": %s`, origin)
+		case u.Path != "":
+			return fmt.Errorf("URL must not contain a path: %s", origin)
+		}
+	}
+	return o.Words.Set(s)
 }
