@@ -14,22 +14,34 @@ func (n *Node) runLog() {
 		select {
 		case <-n.writes.wake:
 		case <-n.ctx.Done():
-			if n.Err() == nil {
-				n.fail(failed("write-ahead log", n.cfg.Log.Write(batcher.Rest())))
+			if err := n.cfg.Log.Write(batcher.Rest()); n.Err() == nil && !n.noRoom(err) { // a commit index is learnt again
+				n.fail(failed("write-ahead log", err))
 			}
 			return
 		}
 		outs := n.writes.take()
 		for rest := outs; len(rest) > 0; {
 			now := replica.Together(rest)
-			if err := n.write(batcher.Join(rest[:now])); err != nil {
-				n.fail(failed("write-ahead log", err))
+			joined := batcher.Join(rest[:now])
+			if err := n.untilRoom(func() error { return n.write(joined) }); err != nil {
+				if !n.noRoom(err) { // else the node stops
+					n.fail(failed("write-ahead log", err))
+				}
 				return
 			}
+			n.unwritten.Add(-memoryOfOutputs(rest[:now]))
 			rest = rest[now:]
 		}
 		n.writes.done(outs)
 	}
+}
+
+// memoryOfOutputs is what the entries take that outputs have for the log.
+func memoryOfOutputs(outs []replica.Output) (size int64) {
+	for i := range outs {
+		size += memoryOf(outs[i].Log.Entries)
+	}
+	return size
 }
 
 // write writes a batch to the log and tells those who waited for it.
@@ -75,11 +87,15 @@ func (n *Node) mark(index uint64) {
 func (n *Node) runFlusher() {
 	ticker := time.NewTicker(n.cfg.FlushInterval)
 	defer ticker.Stop()
-	told := uint64(0)
+	told, full := uint64(0), false
 	for {
 		var asked chan error
+		wanted := n.cfg.Backend.FlushWanted()
+		if full {
+			wanted = nil // it is tried again at the next tick
+		}
 		select {
-		case <-n.cfg.Backend.FlushWanted():
+		case <-wanted:
 		case <-ticker.C:
 		case asked = <-n.flushes:
 		case <-n.cfg.Log.PrepareWanted():
@@ -95,15 +111,19 @@ func (n *Node) runFlusher() {
 		if asked != nil {
 			asked <- err
 		}
-		if err != nil {
+		if full = n.noRoom(err); err != nil && !full {
 			n.fail(failed("database file", err))
 			return
 		}
 	}
 }
 
-// prepareLog makes the next segment. If that fails the log writer will try, when it needs the segment.
+// prepareLog makes the next segment. If that fails the log writer will try, when it needs the segment; so it will if there is little room,
+// which others may need more.
 func (n *Node) prepareLog() {
+	if n.Room().Short {
+		return
+	}
 	if err := n.cfg.Log.Prepare(); err != nil && n.ctx.Err() == nil {
 		n.cfg.Logger.Warn("next log segment not prepared", "error", err)
 	}
@@ -118,7 +138,11 @@ func (n *Node) releaseLog(index uint64) {
 	if n.cfg.KeepSegments == 0 {
 		return
 	}
-	if err := n.cfg.Log.Purge(n.cfg.KeepSegments); err != nil {
+	keep := n.cfg.KeepSegments
+	if n.Room().Short {
+		keep = 1
+	}
+	if err := n.cfg.Log.Purge(keep); err != nil {
 		n.cfg.Logger.Warn("log segments not purged", "error", err)
 	}
 }

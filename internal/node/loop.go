@@ -259,6 +259,7 @@ func (l *loop) emit(out replica.Output) {
 	// Before the applier gets entries: see flushable.
 	l.durable.Store(l.core.Durable())
 	if out.Writes() {
+		l.unwritten.Add(memoryOf(out.Log.Entries))
 		l.writes.put(out)
 	}
 	if faultpoint.Enabled && len(out.Send) > 0 && l.core.Role() == raft.Leader {

@@ -2,7 +2,7 @@
 // wait for results.
 //
 // Four goroutines, each owning what it touches: the loop (consensus), the log writer (write-ahead log), the applier (machine and the
-// pending layers) and the flusher (database file). They hand each other batches through mailboxes: whoever is busy finds everything that
+// pending layers) and the flusher (database file); a fifth one watches the room on the disks. They hand each other batches through mailboxes: whoever is busy finds everything that
 // came meanwhile as one batch, which is all there is to group commit. Nothing waits for the database file, and the loop waits for nothing.
 package node
 
@@ -48,6 +48,11 @@ type Config struct {
 	// Connected reports whether there is a connection to another member. It tells why a request timed out. nil: there always is.
 	Connected func(id uint64) bool
 
+	// Room tells how much room there is on the disks; it is asked often. nil: there is always enough. ReleaseRoom gives away what is held back
+	// for the time when there is none, and reports whether there was anything; it may be nil.
+	Room        func() (Room, error)
+	ReleaseRoom func() (bool, error)
+
 	Tick            time.Duration // one tick of the core
 	FlushInterval   time.Duration // longest time that applied data stays out of the database file
 	CompactionBatch int           // revisions visited in one step of a compaction
@@ -83,7 +88,8 @@ type Metrics struct {
 // Invariants:
 //  1. An answer to a proposal is sent after its entry is durable on a quorum, applied here, and visible in the published view.
 //  2. The flusher writes no batch whose entries the log does not hold durably.
-//  3. After a failure of log or backend nothing is answered but the error.
+//  3. After a failure of log or backend nothing is answered but the error. A lack of room is no failure: what finds none is done when there
+//     is some, and nothing that depends on it is answered before.
 type Node struct {
 	cfg     Config
 	waiters *waiters
@@ -114,6 +120,9 @@ type Node struct {
 	unreachable idSet
 	acks        acks
 	backlog     atomic.Int64 // bytes committed and not yet applied
+	unwritten   atomic.Int64 // bytes handed to the log writer and not yet written
+	room        atomic.Pointer[Room]
+	roomUnknown sync.Once
 
 	applyMu   sync.Mutex      // held while the applier changes the machine, and by Inspect; guards the next two
 	compacted []chan struct{} // closed when no compaction is left to do
@@ -129,6 +138,7 @@ type Node struct {
 type Status struct {
 	raft.Status
 	Applied uint64
+	Short   bool // of room on a disk
 }
 
 // defaultPendingBytes is the MaxPendingBytes of a Config without one.
@@ -156,6 +166,7 @@ func Start(cfg Config) *Node {
 	n.durable.Store(cfg.Consensus.Durable())
 	n.applied.Store(cfg.Applier.Applied().Index)
 	n.view.Store(cfg.Applier.View())
+	n.room.Store(&Room{})
 	status := cfg.Consensus.Status()
 	n.status.Store(&status)
 	n.commit.Store(status.Commit)
@@ -164,6 +175,9 @@ func Start(cfg Config) *Node {
 	}
 	for _, run := range []func(){n.runLoop, n.runLog, n.runApplier, n.runFlusher} {
 		n.wg.Go(run)
+	}
+	if cfg.Room != nil {
+		n.wg.Go(n.runRoom)
 	}
 	return n
 }
@@ -201,8 +215,9 @@ func (n *Node) shutDown() error {
 	n.wg.Wait()
 	errs := []error{n.Err()}
 	if n.Err() == nil {
-		_, err := n.cfg.Backend.Flush(n.flushable())
-		errs = append(errs, failed("database file", err))
+		if _, err := n.cfg.Backend.Flush(n.flushable()); !n.noRoom(err) { // otherwise the log has it
+			errs = append(errs, failed("database file", err))
+		}
 	}
 	if v := n.view.Swap(nil); v != nil {
 		v.Release()
@@ -226,7 +241,7 @@ func (n *Node) View() (*mvcc.View, error) {
 
 // Status returns the last seen state.
 func (n *Node) Status() Status {
-	st := Status{Status: *n.status.Load(), Applied: n.applied.Load()}
+	st := Status{Status: *n.status.Load(), Applied: n.applied.Load(), Short: n.Room().Short}
 	st.Commit, st.Durable = max(n.commit.Load(), st.Applied), n.durable.Load()
 	return st
 }
@@ -242,9 +257,15 @@ func (n *Node) Step(m wire.Message) {
 	}
 	// What acknowledgements that are held back do not stop is dropped: a leader that does not hear tries one append now and then.
 	full := len(m.Entries) > 0 && m.Type == wire.MsgApp && n.backlog.Load() > 2*n.cfg.MaxPendingBytes
-	if (full || !n.messages.offer(m)) && n.cfg.Metrics.MessageDropped != nil {
+	if (full || n.logBehind(&m) || !n.messages.offer(m)) && n.cfg.Metrics.MessageDropped != nil {
 		n.cfg.Metrics.MessageDropped()
 	}
+}
+
+// logBehind reports whether the log has so much left to write, perhaps because there is no room for it, that a message with more must be
+// dropped.
+func (n *Node) logBehind(m *wire.Message) bool {
+	return len(m.Entries) > 0 && n.unwritten.Load() > n.cfg.MaxPendingBytes
 }
 
 // Hurry lets ticks pass at once, as long as this member knows no leader: a member that has just started need not wait as long for the first
@@ -299,7 +320,7 @@ func (n *Node) ProposeInTerm(ctx context.Context, term, id uint64, data []byte) 
 
 // submit hands a proposal to the loop and waits for its answer.
 func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
-	if n.commit.Load() > n.applied.Load()+n.cfg.MaxBacklog || n.backlog.Load() > n.cfg.MaxPendingBytes {
+	if n.commit.Load() > n.applied.Load()+n.cfg.MaxBacklog || max(n.backlog.Load(), n.unwritten.Load()) > n.cfg.MaxPendingBytes {
 		return nil, kverr.TooManyRequests
 	}
 	w, ok := n.waiters.add(&p)

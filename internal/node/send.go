@@ -115,12 +115,8 @@ func (n *Node) fileWith(ctx context.Context, index uint64) (*backend.PinnedFile,
 			return file, nil
 		}
 		file.Release()
-		pause := time.NewTimer(n.cfg.FlushInterval)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return nil, ctx.Err()
+		if err := wait(ctx, n.cfg.FlushInterval); err != nil {
+			return nil, err
 		}
 	}
 }
