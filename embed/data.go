@@ -47,6 +47,7 @@ type data struct {
 	applier   *replica.Applier
 	consensus *replica.Consensus
 	known     []schema.Member // those that a new member was told of
+	received  func(took time.Duration)
 }
 
 // finder finds the cluster that a member without data belongs to.
@@ -64,6 +65,8 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 	if d.dir, err = datadir.Open(vfs.OS{}, cfg.DataDir, cfg.WALDir); err != nil {
 		return d, err
 	}
+	d.dir.OnReceivedSync = func(took time.Duration) { m.SnapshotFileSync.Observe(took.Seconds()) }
+	d.received = func(took time.Duration) { m.SnapshotFileSave.Observe(took.Seconds()) }
 	plan := d.dir.Plan()
 	for _, w := range plan.Warnings {
 		logger.Warn(w)
@@ -77,7 +80,9 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 	}
 	if d.backend, err = backend.Open(backend.Config{
 		Path: plan.Paths.DB, FreelistType: cfg.FreelistType, QuotaBytes: max(0, cfg.QuotaBytes), NoSync: cfg.UnsafeNoFsync,
-		OnFlush: func(f backend.FlushInfo) { observeFlush(m, f) },
+		OnFlush:    func(f backend.FlushInfo) { observeFlush(m, f) },
+		OnSnapshot: func(took time.Duration) { m.BackendSnapshot.Observe(took.Seconds()) },
+		OnRewrite:  func(took time.Duration) { m.BackendRewrite.Observe(took.Seconds()) },
 	}); err != nil {
 		return d, err
 	}
@@ -100,6 +105,7 @@ func (d *data) adopt(plan datadir.Plan, mark uint64) error {
 
 // receive stores a database file that another member sends. What the message says of it becomes exact.
 func (d *data) receive(ctx context.Context, m wire.Message, body io.Reader) error {
+	began := time.Now()
 	_, err := d.dir.Receive(ctx, body, func(path string) (uint64, error) {
 		at, err := backend.Check(path)
 		if err != nil {
@@ -108,14 +114,10 @@ func (d *data) receive(ctx context.Context, m wire.Message, body io.Reader) erro
 		m.Snapshot.Meta, err = replica.ExactMeta(m.Snapshot.Meta, at)
 		return at.Index, err
 	})
+	if err == nil {
+		d.received(time.Since(began))
+	}
 	return err
-}
-
-func observeFlush(m *ops.Metrics, f backend.FlushInfo) {
-	m.BackendCommit.Observe(f.Took.Seconds())
-	m.BackendRebalance.Observe(f.Rebalance.Seconds())
-	m.BackendSpill.Observe(f.Spill.Seconds())
-	m.BackendWrite.Observe(f.Write.Seconds())
 }
 
 // openLog opens the log, or makes that of a new member.

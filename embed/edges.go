@@ -103,17 +103,17 @@ func (e *edges) serve(m *ops.Metrics, failed func(error)) {
 func grpcLimit(cfg *config.Config) int { return int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes }
 
 func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Server {
-	calls := m.GRPC(cfg.Metrics == "extensive")
+	calls := m.GRPC(cfg.Metrics == "extensive", v3.Catalog())
 	server := v3.NewServer(svc, v3.Options{
 		Limits: v3.Limits{
 			MaxRequestBytes: grpcLimit(cfg), MaxStreams: uint32(cfg.MaxConcurrentStreams),
 			KeepAliveMinTime: cfg.KeepAliveMinTime, KeepAliveInterval: cfg.KeepAliveInterval, KeepAliveTimeout: cfg.KeepAliveTimeout,
 		},
-		Unary:   []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
-		Stream:  []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
-		Observe: func(kind, version string) { m.ClientRequests.WithLabelValues(kind, version).Inc() },
+		Unary:        []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
+		Stream:       []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
+		Observe:      func(kind, version string) { m.ClientRequests.WithLabelValues(kind, version).Inc() },
+		StreamFailed: m.StreamFailed,
 	})
-	calls.InitializeMetrics(server)
 	return server
 }
 

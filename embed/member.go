@@ -122,7 +122,7 @@ func (m *Member) run(cfg *Config, dialTLS *tls.Config, metrics *ops.Metrics) {
 	m.svc.Bind(m.node, m.data.backend)
 	m.peers.link.bind(m.node)
 	m.door.open(m.peers.handler(m.svc, m.data.meta.ClusterID))
-	registerGauges(metrics, m.node, m.svc, m.data)
+	registerGauges(metrics, cfg, m.node, m.svc, m.data)
 }
 
 // removed ends the member because it does not belong to the cluster any more.

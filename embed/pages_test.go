@@ -2,64 +2,12 @@ package embed
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/quoin-kv/quoin/raft"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
-
-// TestMetricNames compares the metrics of a member that nobody has used yet, without those of the Go runtime, with the golden list.
-func TestMetricNames(t *testing.T) {
-	m := start(t, testConfig(t, t.TempDir()))
-	body, _ := page(t, m, "/metrics")
-	var got []string
-	value := regexp.MustCompile(` [^ ]*$`)
-	variable := regexp.MustCompile(`server_go_version="[^"]*"`)
-	for line := range strings.Lines(body) {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "# TYPE go_"), strings.HasPrefix(line, "# TYPE process_"):
-		case strings.HasPrefix(line, "# TYPE "):
-			got = append(got, line[len("# TYPE "):])
-		case strings.HasPrefix(line, "etcd_"), strings.HasPrefix(line, "quoin_"), strings.HasPrefix(line, `grpc_server_handled_total{grpc_code="OK"`):
-			if !strings.HasSuffix(line[:strings.IndexAny(line, "{ ")], "_bucket") || strings.Contains(line, `le="+Inf"`) {
-				got = append(got, variable.ReplaceAllString(value.ReplaceAllString(line, ""), `server_go_version="go"`))
-			}
-		}
-	}
-	// What the member tells its cluster after its start may come before or after the page is read.
-	got = slices.DeleteFunc(got, func(s string) bool {
-		return strings.HasPrefix(s, "etcd_server_apply_duration_seconds") || strings.HasPrefix(s, "etcd_cluster_version")
-	})
-	golden(t, "metrics.txt", strings.Join(got, "\n")+"\n")
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs; got\n%s", path, got)
-	}
-}
 
 // TestGRPCBytesAreCounted: a put of many bytes is seen in the counters, by a gRPC client and through the gateway.
 func TestGRPCBytesAreCounted(t *testing.T) {

@@ -1,12 +1,8 @@
 package embed
 
 import (
-	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
@@ -14,7 +10,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/lease"
 	"github.com/quoin-kv/quoin/internal/machine"
-	"github.com/quoin-kv/quoin/internal/membership"
+	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/service"
@@ -60,6 +56,10 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 				}
 			},
 			LeaseExpired: metrics.LeaseExpired.Inc,
+			ReadTxn:      func(ranges int) { countOps(metrics, machine.Ops{Ranges: ranges}) },
+			Promoted:     metrics.Promoted,
+			HashedFile:   metrics.HashedFile, HashedRevision: metrics.HashedRevision,
+			WatchSent: metrics.WatchSent, WatchAnswered: metrics.WatchAnswered, WatchProgressed: metrics.WatchProgressed,
 		},
 	}
 }
@@ -89,89 +89,12 @@ func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Confi
 		Metrics: node.Metrics{
 			Apply:     func(took time.Duration, b *replica.Batch) { observeApply(metrics, took, b) },
 			SlowApply: metrics.SlowApply.Inc, ProposalFailed: metrics.ProposalsFailed.Inc, LeaderChanged: metrics.LeaderChanges.Inc, ReadFailed: metrics.ReadsFailed.Inc,
+			MessageDropped: metrics.MessagesDropped.Inc, SlowRead: metrics.SlowReads.Inc, LateHeartbeat: metrics.LateHeartbeats.Inc,
+			Installing: func(yes bool) { metrics.Installing.Set(number(yes)) },
+			CompactionStep: func(took time.Duration, work mvcc.CompactionWork) {
+				metrics.CompactionStep(took, work.Pruned > 0, work.Removed)
+			},
+			Compacted: metrics.Compacted,
 		},
 	}
-}
-
-// observeApply counts what a batch did. The time of a batch is shared evenly by its requests. Entries of consensus itself are no requests.
-func observeApply(m *ops.Metrics, took time.Duration, b *replica.Batch) {
-	share := took.Seconds() / float64(max(1, len(b.Outcomes)))
-	for i := range b.Outcomes {
-		o := &b.Outcomes[i]
-		if o.Kind == "" {
-			continue
-		}
-		m.ApplyDuration.WithLabelValues("v3", o.Kind, strconv.FormatBool(o.Err == nil)).Observe(share)
-		for j := range o.Events {
-			if o.Events[j].Delete {
-				m.Deletes.Inc()
-			} else {
-				m.Puts.Inc()
-			}
-		}
-		if o.Kind == "Txn" {
-			m.Txns.Inc()
-		}
-	}
-}
-
-// registerGauges adds what is read when somebody scrapes.
-func registerGauges(m *ops.Metrics, n *node.Node, svc *service.Service, d *data) {
-	gauge := func(name, help string, read func() float64) {
-		m.Register(ops.Gauge{Name: name, Help: help, Read: read})
-	}
-	flag := func(name, help string, read func() bool) {
-		gauge(name, help, func() float64 {
-			if read() {
-				return 1
-			}
-			return 0
-		})
-	}
-	self := membership.FormatID(d.meta.NodeID)
-	flag("etcd_server_has_leader", "Whether a leader is known.", svc.HasLeader)
-	flag("etcd_server_is_leader", "Whether this member leads.", svc.IsLeader)
-	flag("etcd_server_is_learner", "Whether this member has no vote.", svc.IsLearner)
-	gauge("etcd_server_proposals_committed_total", "Commit index.", func() float64 { return float64(n.Status().Commit) })
-	gauge("etcd_server_proposals_applied_total", "Applied index.", func() float64 { return float64(n.Status().Applied) })
-	gauge("etcd_server_proposals_pending", "Proposals that wait.", func() float64 { return float64(n.Pending()) })
-	gauge("etcd_server_quota_backend_bytes", "Quota of the database.", func() float64 { return float64(svc.Status().DBSizeQuota) })
-	gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the database file.", func() float64 { return float64(d.backend.Sizes().FileBytes) })
-	gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Used part of the database file.", func() float64 { return float64(d.backend.Sizes().InUseBytes) })
-	gauge("quoin_backend_pending_bytes", "Bytes applied but not in the database file yet.", func() float64 { return float64(d.backend.Pending().Bytes) })
-	setPeer(m.Peers.Known, self, self, true)
-	keyGauges(gauge, svc)
-	watchGauges(gauge, svc)
-	m.Register(
-		ops.Gauge{Name: "etcd_server_id", Help: "Id of this member.", Labels: prometheus.Labels{"server_id": self}, Read: one},
-		ops.Gauge{Name: "etcd_server_version", Help: "Version of this server.", Labels: prometheus.Labels{"server_version": version.Version}, Read: one},
-		ops.Gauge{Name: "etcd_server_go_version", Help: "Version of Go.", Labels: prometheus.Labels{"server_go_version": runtime.Version()}, Read: one},
-	)
-	m.RegisterVersion("etcd_cluster_version", "Version of the cluster.", "cluster_version", func() string {
-		_, cluster, _ := svc.Versions()
-		return majorMinor(cluster)
-	})
-}
-
-// majorMinor shortens a version of three numbers to two.
-func majorMinor(version string) string {
-	if i := strings.LastIndexByte(version, '.'); i > 0 {
-		return version[:i]
-	}
-	return version
-}
-
-func one() float64 { return 1 }
-
-func keyGauges(gauge func(name, help string, read func() float64), svc *service.Service) {
-	gauge("etcd_debugging_mvcc_keys_total", "Live keys.", func() float64 { return float64(svc.KeySpace().Keys) })
-	gauge("etcd_debugging_mvcc_current_revision", "Current revision.", func() float64 { return float64(svc.KeySpace().Revision) })
-	gauge("etcd_debugging_mvcc_compact_revision", "Compacted revision.", func() float64 { return float64(svc.KeySpace().Compacted) })
-}
-
-func watchGauges(gauge func(name, help string, read func() float64), svc *service.Service) {
-	gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams.", func() float64 { return float64(svc.WatchStats().Streams) })
-	gauge("etcd_debugging_mvcc_watcher_total", "Watchers.", func() float64 { return float64(svc.WatchStats().Watchers) })
-	gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history.", func() float64 { return float64(svc.WatchStats().Slow) })
-	gauge("etcd_debugging_mvcc_pending_events_total", "Events that wait to be sent.", func() float64 { return float64(svc.WatchStats().Pending) })
 }

@@ -75,6 +75,11 @@ type Config struct {
 
 	// OnFlush, if set, is told about every flush that wrote, by the flusher.
 	OnFlush func(FlushInfo)
+	// OnSnapshot, if set, is told how long it took to write out a whole file,
+	// and OnRewrite how long a rewrite took that succeeded.
+	OnSnapshot, OnRewrite func(took time.Duration)
+
+	activity *activity // shared with the store
 
 	mapFloorBytes int64          // smallest mapping; 0 = 10 GiB. Small only in tests
 	onStep        func(string)   // called between the steps of a rewrite. Only in tests
@@ -152,6 +157,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.FlushBytes = orDefault(c.FlushBytes, min(16<<20, c.PendingBytesMax))
 	c.LockTimeout = orDefault(c.LockTimeout, time.Second)
 	c.mapFloorBytes = orDefault(c.mapFloorBytes, 10<<30)
+	c.activity = &activity{}
 	switch {
 	case c.FlushBytes > c.PendingBytesMax || c.FlushBytes < 0:
 		return c, fmt.Errorf("backend: FlushBytes %d is not within PendingBytesMax %d", c.FlushBytes, c.PendingBytesMax)

@@ -295,6 +295,7 @@ type boltSnapshot struct {
 	buckets [schema.NumBuckets]*bbolt.Bucket
 	cursors sync.Pool // of *bbolt.Cursor over the key bucket: a used one looks up without allocating
 	refs    atomic.Int64
+	open    *atomic.Int64 // snapshots of the backend
 }
 
 func (s *boltStore) snapshot() (snapshot, error) {
@@ -303,7 +304,8 @@ func (s *boltStore) snapshot() (snapshot, error) {
 		return nil, err
 	}
 	s.file.refs.Add(1)
-	snap := &boltSnapshot{file: s.file, tx: tx}
+	s.cfg.activity.snapshots.Add(1)
+	snap := &boltSnapshot{file: s.file, tx: tx, open: &s.cfg.activity.snapshots}
 	snap.refs.Store(1)
 	for b := range schema.NumBuckets {
 		snap.buckets[b] = tx.Bucket([]byte(b.Name()))
@@ -352,6 +354,7 @@ func (s *boltSnapshot) release() {
 	// replaced or closed, everything in it was synced long ago.
 	_ = s.tx.Rollback()
 	_ = s.file.release()
+	s.open.Add(-1)
 }
 
 type boltCursor struct{ c *bbolt.Cursor }

@@ -55,7 +55,9 @@ type rewrite struct {
 	progress func(copied, total int64)
 }
 
-func (b *Backend) rewrite(ctx context.Context, progress func(copied, total int64), mapMin int64) error {
+func (b *Backend) rewrite(ctx context.Context, progress func(copied, total int64), mapMin int64) (err error) {
+	ends := b.rewriteBegins()
+	defer func() { ends(err) }()
 	r, err := b.startRewrite(progress, mapMin)
 	if err != nil {
 		return fmt.Errorf("backend: rewrite %s: %w", b.path, withoutRoom(err))
@@ -181,6 +183,7 @@ func (r *rewrite) copyRange(ctx context.Context) (more bool, err error) {
 	if err := r.target.write(entries, deletes); err != nil {
 		return false, err
 	}
+	r.b.cfg.activity.copied.Store(r.copied)
 	if r.progress != nil {
 		r.progress(r.copied, max(r.total, r.copied))
 	}

@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/schema"
 )
@@ -12,14 +13,15 @@ import (
 type PinnedFile struct {
 	snap    snapshot
 	applied schema.Applied
-	path    string // for error messages
+	path    string                   // for error messages
+	written func(took time.Duration) // may be nil
 }
 
 // PinFile pins what the last flush left. The caller must Release it.
 func (b *Backend) PinFile() *PinnedFile {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &PinnedFile{snap: b.retainSnapshot(), applied: b.mu.flushed, path: b.path}
+	return &PinnedFile{snap: b.retainSnapshot(), applied: b.mu.flushed, path: b.path, written: b.cfg.OnSnapshot}
 }
 
 // Applied is the log position of the file. ConfState must not be modified.
@@ -30,9 +32,13 @@ func (f *PinnedFile) Size() int64 { return f.snap.size() }
 
 // WriteTo writes a file that can be opened in its turn. It may be called again.
 func (f *PinnedFile) WriteTo(w io.Writer) (int64, error) {
+	began := time.Now()
 	n, err := f.snap.writeTo(w)
 	if err != nil {
 		return n, fmt.Errorf("backend: write snapshot of %s: %w", f.path, err)
+	}
+	if f.written != nil {
+		f.written(time.Since(began))
 	}
 	return n, nil
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/internal/wal"
@@ -93,6 +94,9 @@ type Dir struct {
 	paths Paths
 	lock  io.Closer // nil where the file system cannot lock directories
 	plan  Plan
+
+	// OnReceivedSync, if set, is told how long each sync of a storage file took that is being received.
+	OnReceivedSync func(took time.Duration)
 }
 
 // Open takes possession of a data directory, which is made if it is missing. If walDir is empty the log is inside it.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/vfs"
 )
@@ -26,7 +27,7 @@ func (d *Dir) Receive(ctx context.Context, body io.Reader, check func(path strin
 	if err != nil {
 		return 0, fmt.Errorf("receive a storage file: %w", err)
 	}
-	err = errors.Join(copyTo(ctx, f, body), f.Close())
+	err = errors.Join(d.copyTo(ctx, f, body), f.Close())
 	if err == nil {
 		index, err = check(path)
 	}
@@ -51,7 +52,7 @@ func (d *Dir) createTemporary() (vfs.File, string, error) {
 }
 
 // copyTo writes everything that body yields to f and makes it durable. Only io.EOF is body's end: one that is cut short has another error.
-func copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
+func (d *Dir) copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
 	buffer := make([]byte, receiveBufferBytes)
 	var offset, synced int64
 	for {
@@ -65,16 +66,26 @@ func copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
 		offset += int64(n)
 		switch {
 		case errors.Is(readErr, io.EOF):
-			return f.Sync()
+			return d.sync(f)
 		case readErr != nil:
 			return readErr
 		case offset-synced >= receiveSyncBytes:
-			if err := f.Sync(); err != nil {
+			if err := d.sync(f); err != nil {
 				return err
 			}
 			synced = offset
 		}
 	}
+}
+
+// sync makes what was received so far durable.
+func (d *Dir) sync(f vfs.File) error {
+	began := time.Now()
+	err := f.Sync()
+	if d.OnReceivedSync != nil {
+		d.OnReceivedSync(time.Since(began))
+	}
+	return err
 }
 
 // fill reads until the buffer is full or reading fails. Unlike io.ReadFull it passes on every error as it is.

@@ -47,6 +47,8 @@ func (a *apply) putIn(tx *mvcc.Tx, r *request.Put) request.PutResult {
 		lease = item.Lease
 	}
 	tx.Put(r.Key, value, lease)
+	a.out.Ops.Puts++
+	a.out.Ops.PutBytes += int64(len(r.Key) + len(value))
 	switch {
 	case lease != 0:
 		a.leases.Attach(lease, r.Key)
@@ -69,6 +71,7 @@ func (a *apply) deleteRange(r *request.DeleteRange) {
 
 func (a *apply) deleteIn(tx *mvcc.Tx, r *request.DeleteRange) request.DeleteRangeResult {
 	deleted := tx.DeleteRange(r.Key, r.RangeEnd)
+	a.out.Ops.Deletes++
 	result := request.DeleteRangeResult{Deleted: int64(len(deleted))}
 	for _, d := range deleted {
 		if d.Prev.Lease != 0 {

@@ -35,6 +35,7 @@ func (a *apply) revoke(r *request.LeaseRevoke) {
 	tx := a.kv.Begin()
 	for _, key := range keys {
 		tx.DeleteRange(key, nil)
+		a.out.Ops.Deletes++
 	}
 	a.end(tx)
 	a.storage.Delete(schema.Lease, schema.AppendLeaseKey(nil, r.ID))

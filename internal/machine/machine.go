@@ -77,7 +77,18 @@ type Outcome struct {
 	Leases     []LeaseChange // leases that came or went
 	Compaction bool          // a compaction has begun
 	Alarms     []Alarm       // all alarms after the command, if it may have changed them; not nil then
+	Ops        Ops
 }
+
+// Ops counts what a command did, operations of a transaction each for itself.
+type Ops struct {
+	Puts, Deletes int
+	Ranges        int   // compares included
+	PutBytes      int64 // keys and values put
+}
+
+// Total is how many operations there were.
+func (o *Ops) Total() int { return o.Puts + o.Deletes + o.Ranges }
 
 // LeaseChange is a lease granted, gone, or (Checkpoint) noted to have Remaining seconds left.
 type LeaseChange struct {
@@ -261,6 +272,9 @@ func (m *Machine) View(r mvcc.Reader) *mvcc.View { return m.kv.View(r) }
 
 // StorageVersion is the version that the storage is marked with, empty if it is not.
 func (m *Machine) StorageVersion() string { return m.storageVersion }
+
+// CompactionWork is what compactions have done since the restoration.
+func (m *Machine) CompactionWork() mvcc.CompactionWork { return m.kv.CompactionWork() }
 
 // Compacting reports whether a compaction has steps left.
 func (m *Machine) Compacting() bool { return m.kv.Compacting() }

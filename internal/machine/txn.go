@@ -31,6 +31,7 @@ func (a *apply) choose(tx *mvcc.Tx, t *request.Txn) path {
 	if err != nil {
 		panic(&StorageError{err})
 	}
+	a.out.Ops.Ranges += len(t.Compare)
 	p := path{succeeded: succeeded}
 	for _, op := range branch(t, succeeded) {
 		if op.Txn != nil {
@@ -70,6 +71,7 @@ func (a *apply) execute(tx *mvcc.Tx, t *request.Txn, p path) request.TxnResult {
 		switch {
 		case op.Range != nil:
 			one.Range = a.rangeIn(tx, op.Range)
+			a.out.Ops.Ranges++
 		case op.Put != nil:
 			r := a.putIn(tx, op.Put)
 			one.Put = &r

@@ -36,6 +36,15 @@ func (s *Store) mark(name string, rev int64) {
 	s.storage.Put(schema.Meta, []byte(name), schema.AppendRev(nil, schema.Rev{Main: rev}, false))
 }
 
+// CompactionWork is what compactions have done since Restore.
+type CompactionWork struct {
+	Pruned  int64 // keys of the index that were looked at, and one for each compaction
+	Removed int64 // records
+}
+
+// CompactionWork returns what compactions have done.
+func (s *Store) CompactionWork() CompactionWork { return s.work }
+
 // Compacting tells whether a compaction is running.
 func (s *Store) Compacting() bool { return s.job != nil }
 
@@ -152,6 +161,7 @@ func (s *Store) planByScan(c *compaction, budget int) (used int, err error) {
 
 // prune removes from the index what the compaction drops of one key.
 func (s *Store) prune(c *compaction, key []byte) {
+	s.work.Pruned++
 	stored, it, ok := s.tree.Get(key)
 	if !ok {
 		return
@@ -171,6 +181,7 @@ func (s *Store) prune(c *compaction, key []byte) {
 // planned ends the stage of planning.
 func (s *Store) planned(c *compaction) {
 	s.leftovers = false
+	s.work.Pruned++
 	c.stage = removing
 	if c.wantsHash {
 		c.stage = hashing
@@ -183,6 +194,7 @@ func (s *Store) removeStep(c *compaction, budget int) (used int) {
 		d := c.drops.pop()
 		s.storage.DeleteRecord(d.rev, d.tombstone)
 	}
+	s.work.Removed += int64(used)
 	if c.drops.len() == 0 {
 		s.finish(c)
 	}

@@ -60,6 +60,7 @@ type Store struct {
 	rev       int64 // main revision of the newest finished transaction; 1 when fresh
 	scheduled int64 // the readers' watermark: compaction that was asked for last
 	finished  int64 // compaction whose removals are all done
+	work      CompactionWork
 
 	// leftovers tells that the last finished compaction left records behind, as
 	// found at restore; the next one walks the whole index to find them.

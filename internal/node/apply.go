@@ -134,7 +134,9 @@ func (n *Node) compactStep() (more bool, err error) {
 	}
 	faultpoint.Hit(faultpoint.CompactAfterAcquiredTurn)
 	faultpoint.Hit(faultpoint.CompactBeforeCommitBatch)
+	measured := n.compactionStepBegins(m)
 	more, err = n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
+	measured()
 	faultpoint.Hit(faultpoint.CompactAfterCommitBatch)
 	if err == nil && !more {
 		faultpoint.Hit(faultpoint.CompactBeforeSetFinished)
@@ -147,6 +149,7 @@ func (n *Node) compactStep() (more bool, err error) {
 // compactionDone publishes a view that knows the hash of what was compacted, and wakes those who waited. The caller holds applyMu.
 func (n *Node) compactionDone() {
 	n.show(n.cfg.Applier.View())
+	n.compactionEnds()
 	n.wakeCompacted()
 }
 

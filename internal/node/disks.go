@@ -52,7 +52,10 @@ func (n *Node) write(joined replica.Joined) error {
 			before, after = faultpoint.RaftBeforeSaveSnap, faultpoint.RaftAfterSaveSnap
 		}
 		faultpoint.Hit(before)
-		if err := n.cfg.Log.Write(joined.Log); err != nil {
+		n.logging.begin()
+		err := n.cfg.Log.Write(joined.Log)
+		n.logging.end()
+		if err != nil {
 			return err
 		}
 		faultpoint.Hit(after)
@@ -159,7 +162,9 @@ func (n *Node) flushable() uint64 {
 
 // flush writes what the log holds durably and tells the loop how far the file is now, unless that was told before.
 func (n *Node) flush(told *uint64) error {
+	n.flushing.begin()
 	flushed, err := n.cfg.Backend.Flush(n.flushable())
+	n.flushing.end()
 	if err == nil {
 		n.dropReceived(flushed.Index)
 	}

@@ -47,6 +47,10 @@ func (n *Node) install(s *wire.Snapshot) error {
 			return n.ctx.Err()
 		}
 	}
+	if n.cfg.Metrics.Installing != nil {
+		n.cfg.Metrics.Installing(true)
+		defer n.cfg.Metrics.Installing(false)
+	}
 	faultpoint.Hit(faultpoint.RaftBeforeApplySnap)
 	n.applyMu.Lock()
 	batch, at, err := n.replace(s)

@@ -44,6 +44,7 @@ type loop struct {
 	outdated  bool       // the published status differs in more than indexes
 	former    former
 	postponed postponed
+	lastTick  time.Time
 }
 
 // former is what is to be given up: proposals that a former leader had and the new one has not. They are lost, but for some that come round
@@ -93,7 +94,10 @@ func (n *Node) runLoop() {
 // tick passes the time on, and forgets what nobody waits for any more.
 func (l *loop) tick() {
 	l.core.Tick()
-	l.rounds.age(l.core.Indexed)
+	if l.rounds.age(l.core.Indexed) {
+		report(l.cfg.Metrics.SlowRead)
+	}
+	l.noteTick()
 	l.proposals = l.waiters.wanted(l.proposals, 0)
 	l.outdated = true
 	l.former.tick(l.waiters)

@@ -81,6 +81,11 @@ type Metrics struct {
 	LeaderChanged  func()
 	ReadFailed     func()
 	MessageDropped func() // one from another member found no room
+	SlowRead       func() // a read index was not known in time and is asked for again
+	LateHeartbeat  func() // this leader could not keep the others informed in time
+	Installing     func(bool)
+	CompactionStep func(took time.Duration, work mvcc.CompactionWork)
+	Compacted      func(took time.Duration)
 }
 
 // Node is a running member.
@@ -123,6 +128,9 @@ type Node struct {
 	unwritten   atomic.Int64 // bytes handed to the log writer and not yet written
 	room        atomic.Pointer[Room]
 	roomUnknown sync.Once
+
+	logging, flushing stopwatch
+	compactionBegan   time.Time // the applier's
 
 	applyMu   sync.Mutex      // held while the applier changes the machine, and by Inspect; guards the next two
 	compacted []chan struct{} // closed when no compaction is left to do

@@ -36,16 +36,19 @@ const (
 	spareReads = 1024 // room that lists of reads keep
 )
 
-// age counts a tick. An overdue round goes back to waiting unless its index is known. Reads that nobody waits for are forgotten.
-func (r *rounds) age(indexed func(id uint64) bool) {
+// age counts a tick. An overdue round goes back to waiting unless its index is known, which it reports. Reads that nobody waits for are
+// forgotten.
+func (r *rounds) age(indexed func(id uint64) bool) (overdue bool) {
 	gone := func(w *readWaiter) bool { return w.gone.Load() }
 	r.waiting, r.applied = slices.DeleteFunc(r.waiting, gone), slices.DeleteFunc(r.applied, gone)
 	if r.current == 0 || indexed(r.current) {
-		return
+		return false
 	}
-	if r.ticks++; r.ticks >= roundTicks {
-		r.giveUp()
+	if r.ticks++; r.ticks < roundTicks {
+		return false
 	}
+	r.giveUp()
+	return true
 }
 
 // askAgain lets a round be asked again at once, of a leader that has just been heard of, and reports whether there is one to be asked:

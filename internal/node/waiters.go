@@ -145,6 +145,13 @@ func (w *waiters) refuse(id uint64, err error) {
 	}
 }
 
+// size is the bytes of data that wait.
+func (w *waiters) size() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.bytes
+}
+
 // len is the number of requests that wait.
 func (w *waiters) len() int {
 	w.mu.Lock()

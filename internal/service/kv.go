@@ -54,6 +54,16 @@ func (s *Service) headerAt(revision int64) request.ResponseHeader {
 // since is the time that has passed.
 func (s *Service) since(start time.Time) time.Duration { return s.clock.Now().Sub(start) }
 
+// measure begins to measure something; what it returns ends it. hook may be nil.
+func (s *Service) measure(hook func(took time.Duration)) (ends func()) {
+	start := s.clock.Now()
+	return func() {
+		if hook != nil {
+			hook(s.since(start))
+		}
+	}
+}
+
 // observe counts a request.
 func (s *Service) observe(kind string, start time.Time, err error) {
 	if s.cfg.Metrics.Request != nil {
@@ -124,6 +134,9 @@ func (s *Service) readTxn(ctx context.Context, r *request.Txn) ([]byte, error) {
 	result, err := machine.ReadTxn(view, r)
 	if err != nil {
 		return nil, err
+	}
+	if s.cfg.Metrics.ReadTxn != nil {
+		s.cfg.Metrics.ReadTxn(len(r.Compare) + len(result.Responses))
 	}
 	return request.AppendTxnResponse(nil, s.headerAt(view.Rev()), &result), nil
 }

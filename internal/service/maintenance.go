@@ -72,6 +72,13 @@ func (s *Service) ActiveAlarms() []string {
 	return names
 }
 
+// EachAlarm calls fn with the member and the name of each alarm that is raised.
+func (s *Service) EachAlarm(fn func(member uint64, kind string)) {
+	for _, a := range *s.alarms.Load() {
+		fn(a.MemberID, alarmName(a.Kind))
+	}
+}
+
 // Alarm lists, raises or clears alarms and returns the encoded response. Listing by kind 0 lists all.
 func (s *Service) Alarm(ctx context.Context, r request.Alarm) (reply []byte, err error) {
 	if r.Action == request.AlarmGet {
@@ -99,6 +106,7 @@ func (s *Service) HashKV(_ context.Context, revision int64) (mvcc.Hash, error) {
 		return mvcc.Hash{}, err
 	}
 	defer view.Release()
+	defer s.measure(s.cfg.Metrics.HashedRevision)()
 	return view.HashKV(revision)
 }
 
@@ -108,6 +116,7 @@ func (s *Service) HashFile(ctx context.Context) (uint32, error) {
 	if err := s.member.Flush(ctx); err != nil {
 		return 0, err
 	}
+	defer s.measure(s.cfg.Metrics.HashedFile)()
 	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	for _, bucket := range bucketsByName() {
 		_, _ = io.WriteString(hash, bucket.Name()) // a hash takes everything

@@ -100,9 +100,12 @@ const promoteApplyTimeout = time.Second
 
 // PromoteAsLeader gives a learner a vote if this member leads. Errors: kverr.NotLeader, kverr.TimeoutWaitAppliedIndex, what stands against
 // the promotion, those of a proposal.
-func (s *Service) PromoteAsLeader(ctx context.Context, id uint64) error {
+func (s *Service) PromoteAsLeader(ctx context.Context, id uint64) (err error) {
 	if !s.IsLeader() {
 		return kverr.NotLeader
+	}
+	if s.cfg.Metrics.Promoted != nil {
+		defer func() { s.cfg.Metrics.Promoted(err) }()
 	}
 	if err := s.caughtUp(ctx); err != nil {
 		return err
@@ -110,7 +113,7 @@ func (s *Service) PromoteAsLeader(ctx context.Context, id uint64) error {
 	if err := s.decide(func(c *membership.Cluster) error { return s.checkPromote(c, id) }); err != nil {
 		return err
 	}
-	_, err := s.changeMembers(ctx, change{
+	_, err = s.changeMembers(ctx, change{
 		propose: func(request uint64) wire.ConfChange { return membership.PromoteChange(request, id) },
 		done:    membership.ErrNotLearner,
 	})

@@ -64,6 +64,13 @@ type Metrics struct {
 	Request      func(kind string, took time.Duration, err error)
 	Lease        func(change LeaseChange, ttl int64)
 	LeaseExpired func()
+	ReadTxn      func(ranges int) // a transaction that only reads, compares counted as ranges
+	Promoted     func(err error)  // a learner by this leader, or not
+	// HashedFile and HashedRevision measure hashes of the database file and of the key space.
+	HashedFile, HashedRevision func(took time.Duration)
+	// WatchSent measures responses with events; WatchAnswered and WatchProgressed those to requests and of progress.
+	WatchSent                      func(events int, took time.Duration)
+	WatchAnswered, WatchProgressed func(took time.Duration)
 }
 
 // LeaseChange is what happened to a lease.

@@ -16,6 +16,7 @@ type WatchStream struct {
 	*watch.Stream
 	svc  *Service
 	beat *beat
+	last sent
 }
 
 // Watch opens a watch stream. The caller closes it.
@@ -69,8 +70,29 @@ func (w *WatchStream) Poll() (msg []byte, ok bool, err error) {
 	if !ok || err != nil {
 		return nil, false, err
 	}
+	w.last = sent{began: w.svc.clock.Now(), events: len(r.Events), answer: r.Created || r.Canceled}
 	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.svc.member.Status().Term}
 	return watch.AppendResponse(nil, h, r), true, nil
+}
+
+// sent is what is known of the message that Poll gave last.
+type sent struct {
+	began  time.Time
+	events int
+	answer bool // to a request, or the end of a watcher
+}
+
+// Sent tells that the last message has gone out. It belongs to the goroutine that calls Next, and need not be called.
+func (w *WatchStream) Sent() {
+	m, took := &w.svc.cfg.Metrics, w.svc.since(w.last.began)
+	switch {
+	case w.last.events > 0 && m.WatchSent != nil:
+		m.WatchSent(w.last.events, took)
+	case w.last.answer && m.WatchAnswered != nil:
+		m.WatchAnswered(took)
+	case w.last.events == 0 && !w.last.answer && m.WatchProgressed != nil:
+		m.WatchProgressed(took)
+	}
 }
 
 // history lets the hub read the published view.
@@ -98,3 +120,6 @@ func (v noView) Record(schema.Rev) ([]byte, error)               { return nil, v
 
 // WatchStats counts streams, watchers and events.
 func (s *Service) WatchStats() watch.Stats { return s.hub.Stats() }
+
+// WatchRing says how much of the recent past watchers find without reading history.
+func (s *Service) WatchRing() watch.RingStats { return s.hub.Ring() }

@@ -135,6 +135,16 @@ func (h *Hub) Stats() Stats {
 	}
 }
 
+// RingStats says what the ring holds.
+type RingStats struct{ Revisions, Bytes int }
+
+// Ring returns what the ring holds.
+func (h *Hub) Ring() RingStats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return RingStats{Revisions: int(h.ring.head.Load() - h.ring.low + 1), Bytes: h.ring.bytes}
+}
+
 // Publish tells the watchers that the store is at rev, reached by events, which are in order and complete. One goroutine
 // calls it, after the View of rev can be acquired and before the writes are answered. It never waits for a watcher; its cost
 // grows with the number of events and of watchers that they touch. The hub keeps the events' bytes by reference.

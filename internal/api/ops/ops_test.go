@@ -171,10 +171,16 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics()
 	m.Register(Gauge{Name: "a_gauge", Read: func() float64 { return 7 }})
 	version := ""
-	m.RegisterVersion("a_version", "", "v", func() string { return version })
+	m.RegisterState("a_version", "", []string{"v"}, func(holds func(...string)) {
+		if version != "" {
+			holds(version)
+		}
+	})
 	if got := scrape(t, m); strings.Contains(got, "a_version") {
 		t.Error("an undecided version is shown")
 	}
+	version = "3.6"
+	scrape(t, m)
 	version = "3.7"
 	h := pages(&fake{leaderless: true}, m.Health())
 	for _, path := range []string{"/health", "/health?serializable=true", "/livez", "/readyz"} {
@@ -188,7 +194,7 @@ func TestMetrics(t *testing.T) {
 	m.ClientRequests.WithLabelValues("unary", "3.7").Inc()
 	got := scrape(t, m)
 	for _, want := range []string{
-		"a_gauge 7", `a_version{v="3.7"} 1`,
+		"a_gauge 7", `a_version{v="3.6"} 0`, `a_version{v="3.7"} 1`,
 		"etcd_server_health_success 1", "etcd_server_health_failures 1",
 		`etcd_server_healthcheck{name="serializable_read",type="livez"} 1`,
 		`etcd_server_healthchecks_total{name="linearizable_read",status="success",type="readyz"} 1`,

@@ -21,15 +21,6 @@ type TransferMetrics struct {
 	Duration          *prometheus.HistogramVec
 }
 
-func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
-	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-	f.r.MustRegister(g)
-	return g
-}
-
-func roundTripBuckets() []float64 { return prometheus.ExponentialBuckets(0.0001, 2, 16) }
-func transferBuckets() []float64  { return prometheus.ExponentialBuckets(0.1, 2, 10) }
-
 func newPeerMetrics(f factory) PeerMetrics {
 	return PeerMetrics{
 		Known:         f.gauges("etcd_network_known_peers", "Members known, this one included.", "Local", "Remote"),

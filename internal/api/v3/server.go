@@ -34,6 +34,8 @@ type Options struct {
 	Options []grpc.ServerOption
 	// Observe counts a call by its kind ("unary", "stream") and the API version that its client says it speaks; may be nil.
 	Observe func(kind, clientVersion string)
+	// StreamFailed counts a watch or keep-alive stream that broke while the server did something ("receive", "send"); may be nil.
+	StreamFailed func(doing, api string)
 }
 
 // streamWorkers is the number of goroutines that are kept for calls; more are started as needed. A kept one has grown its stack already,
@@ -53,7 +55,7 @@ func NewServer(svc *service.Service, opts Options) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.Limits.KeepAliveMinTime}),
 		grpc.KeepaliveParams(opts.Limits.params()),
 		grpc.ChainUnaryInterceptor(append(opts.Unary, guard.unary)...),
-		grpc.ChainStreamInterceptor(append(opts.Stream, guard.stream)...),
+		grpc.ChainStreamInterceptor(append(opts.Stream, countFailures(opts.StreamFailed), guard.stream)...),
 	}, opts.Options...)...)
 	register(server, svc)
 	return server

@@ -77,6 +77,7 @@ func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *servic
 		if err := stream.SendMsg(&frame{bytes}); err != nil {
 			return err
 		}
+		w.Sent()
 	}
 }
 

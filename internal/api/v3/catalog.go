@@ -1,0 +1,78 @@
+package v3
+
+import (
+	"errors"
+	"io"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// Catalog lists what a client may call on a member of this version, whether it is served or not: metrics name all of it from the start.
+func Catalog() map[string]grpc.ServiceInfo {
+	all := map[string]grpc.ServiceInfo{}
+	for _, desc := range []*grpc.ServiceDesc{
+		&pb.KV_ServiceDesc, &pb.Watch_ServiceDesc, &pb.Lease_ServiceDesc, &pb.Cluster_ServiceDesc, &pb.Maintenance_ServiceDesc, &pb.Auth_ServiceDesc,
+		&healthpb.Health_ServiceDesc,
+	} {
+		all[desc.ServiceName] = serviceInfo(desc)
+	}
+	return all
+}
+
+func serviceInfo(desc *grpc.ServiceDesc) grpc.ServiceInfo {
+	info := grpc.ServiceInfo{Metadata: desc.Metadata}
+	for _, m := range desc.Methods {
+		info.Methods = append(info.Methods, grpc.MethodInfo{Name: m.MethodName})
+	}
+	for _, s := range desc.Streams {
+		info.Methods = append(info.Methods, grpc.MethodInfo{Name: s.StreamName, IsClientStream: s.ClientStreams, IsServerStream: s.ServerStreams})
+	}
+	return info
+}
+
+// countFailures tells failed of streams that break although their client is still there, by what the server was doing and the name of the API.
+func countFailures(failed func(doing, api string)) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		api := failureName(info.FullMethod)
+		if api == "" || failed == nil {
+			return handler(srv, stream)
+		}
+		return handler(srv, &countedStream{stream, api, failed})
+	}
+}
+
+func failureName(method string) string {
+	switch method {
+	case pb.Watch_Watch_FullMethodName:
+		return "watch"
+	case pb.Lease_LeaseKeepAlive_FullMethodName:
+		return "lease-keepalive"
+	}
+	return ""
+}
+
+type countedStream struct {
+	grpc.ServerStream
+	api    string
+	failed func(doing, api string)
+}
+
+func (s *countedStream) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	s.note("receive", err)
+	return err
+}
+
+func (s *countedStream) SendMsg(m any) error {
+	err := s.ServerStream.SendMsg(m)
+	s.note("send", err)
+	return err
+}
+
+func (s *countedStream) note(doing string, err error) {
+	if err != nil && !errors.Is(err, io.EOF) && s.Context().Err() == nil {
+		s.failed(doing, s.api)
+	}
+}
