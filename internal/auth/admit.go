@@ -229,7 +229,7 @@ func (s *State) Permissions(name string) ([]schema.Permission, error) {
 	case r == nil:
 		return nil, kverr.RoleNotFound
 	case name == Root:
-		return []schema.Permission{{Kind: schema.PermissionReadWrite, RangeEnd: []byte{0}}}, nil
+		return []schema.Permission{{Kind: request.PermissionReadWrite, RangeEnd: []byte{0}}}, nil
 	}
 	return r.Permissions, nil
 }

@@ -88,13 +88,13 @@ func TestChanges(t *testing.T) {
 		{&request.AuthUserAdd{Name: "cn", Options: &request.UserAddOptions{NoPassword: true}}, nil, 1},
 		{give("cn", "r"), nil, 1},
 		{&request.AuthRoleGrantPermission{Name: "r"}, kverr.PermissionNotGiven, 0},
-		{permit("r", schema.PermissionRead, "", "b"), kverr.InvalidAuthMgmt, 0},
-		{permit("r", schema.PermissionRead, "b", "b"), kverr.InvalidAuthMgmt, 0},
-		{permit("r", schema.PermissionRead, "b", "a"), kverr.InvalidAuthMgmt, 0},
-		{permit("none", schema.PermissionRead, "b", "c"), kverr.RoleNotFound, 0},
-		{permit("r", schema.PermissionRead, "b", "\x00"), nil, 1},
-		{permit("r", schema.PermissionWrite, "b", "\x00"), nil, 1},
-		{permit("r", schema.PermissionWrite, "b", "c"), nil, 1},
+		{permit("r", request.PermissionRead, "", "b"), kverr.InvalidAuthMgmt, 0},
+		{permit("r", request.PermissionRead, "b", "b"), kverr.InvalidAuthMgmt, 0},
+		{permit("r", request.PermissionRead, "b", "a"), kverr.InvalidAuthMgmt, 0},
+		{permit("none", request.PermissionRead, "b", "c"), kverr.RoleNotFound, 0},
+		{permit("r", request.PermissionRead, "b", "\x00"), nil, 1},
+		{permit("r", request.PermissionWrite, "b", "\x00"), nil, 1},
+		{permit("r", request.PermissionWrite, "b", "c"), nil, 1},
 		{forbid("none", "b", ""), kverr.RoleNotFound, 0},
 		{forbid("r", "b", ""), kverr.PermissionNotGranted, 0},
 		{forbid("r", "b", "c"), nil, 1},
@@ -153,8 +153,8 @@ func enabled(t *testing.T) *State {
 	t.Helper()
 	return apply(t, New(),
 		add("root"), give("root", "root"), addRole("reader"), addRole("writer"), add("ada"), add("nil"), give("ada", "reader"), give("ada", "writer"),
-		permit("reader", schema.PermissionRead, "a", "g"), permit("reader", schema.PermissionRead, "g", "m"),
-		permit("writer", schema.PermissionWrite, "f", "z"), permit("writer", schema.PermissionReadWrite, "one", ""), &request.AuthEnable{},
+		permit("reader", request.PermissionRead, "a", "g"), permit("reader", request.PermissionRead, "g", "m"),
+		permit("writer", request.PermissionWrite, "f", "z"), permit("writer", request.PermissionReadWrite, "one", ""), &request.AuthEnable{},
 	)
 }
 
@@ -325,7 +325,7 @@ func TestAnswers(t *testing.T) {
 func TestStatesDoNotChange(t *testing.T) {
 	s := enabled(t)
 	who := Identity{"ada", s.Revision()}
-	apply(t, s, permit("reader", schema.PermissionRead, "m", "\x00"), forbid("writer", "f", "z"), &request.AuthUserDelete{Name: "nil"})
+	apply(t, s, permit("reader", request.PermissionRead, "m", "\x00"), forbid("writer", "f", "z"), &request.AuthUserDelete{Name: "nil"})
 	if s.Admit(who, rng("n", ""), nil) == nil || s.Admit(who, put("g"), nil) != nil || len(s.Users()) != 3 {
 		t.Error("a change shows in the state before it")
 	}
@@ -400,7 +400,7 @@ func BenchmarkAdmit(b *testing.B) {
 		step(r)
 	}
 	for i := range 100 {
-		step(permit("r", schema.PermissionReadWrite, fmt.Sprintf("/registry/%03d/", i), fmt.Sprintf("/registry/%03d0", i)))
+		step(permit("r", request.PermissionReadWrite, fmt.Sprintf("/registry/%03d/", i), fmt.Sprintf("/registry/%03d0", i)))
 	}
 	who, r := Identity{"u", s.Revision()}, put("/registry/050/pod")
 	b.ReportAllocs()

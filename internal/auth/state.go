@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
@@ -134,10 +135,10 @@ func (s *State) grant(u *user) {
 		}
 		for i := range r.Permissions {
 			p := &r.Permissions[i]
-			if p.Kind != schema.PermissionWrite {
+			if p.Kind != request.PermissionWrite {
 				u.read = append(u.read, rangeOf(p.Key, p.RangeEnd))
 			}
-			if p.Kind != schema.PermissionRead {
+			if p.Kind != request.PermissionRead {
 				u.write = append(u.write, rangeOf(p.Key, p.RangeEnd))
 			}
 		}

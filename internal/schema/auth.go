@@ -56,14 +56,7 @@ func (u *UserRecord) Unmarshal(b []byte) error {
 	})
 }
 
-// Kinds of a Permission.
-const (
-	PermissionRead int32 = iota
-	PermissionWrite
-	PermissionReadWrite
-)
-
-// Permission is the protobuf message authpb.Permission: what a role may do with a key or, if RangeEnd is not empty, with the keys from Key
+// Permission is the protobuf message authpb.Permission: what, as package request names the kinds, a role may do with a key or, if RangeEnd is not empty, with the keys from Key
 // up to it; a RangeEnd of one zero byte is no end.
 type Permission struct {
 	Kind          int32

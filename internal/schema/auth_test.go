@@ -29,7 +29,7 @@ func TestUserRecord(t *testing.T) {
 func TestRoleRecord(t *testing.T) {
 	for _, r := range []RoleRecord{
 		{Name: "empty"},
-		{Name: "r", Permissions: []Permission{{PermissionRead, []byte("a"), []byte("b")}, {PermissionReadWrite, []byte("c"), nil}, {PermissionWrite, []byte("x"), []byte{0}}}},
+		{Name: "r", Permissions: []Permission{{0, []byte("a"), []byte("b")}, {2, []byte("c"), nil}, {1, []byte("x"), []byte{0}}}},
 	} {
 		theirs := &authpb.Role{Name: []byte(r.Name)}
 		for _, p := range r.Permissions {
