@@ -23,7 +23,8 @@ func TestAuthReplies(t *testing.T) {
 		return request.AppendAuthStatusResponse(b, ours, request.AuthStatusResult{Enabled: true, Revision: 9})
 	}, &pb.AuthStatusResponse{Header: theirs, Enabled: true, AuthRevision: 9}}.check(t)
 	answer{"login", func(b []byte) []byte { return request.AppendAuthenticateResponse(b, ours, "token") }, &pb.AuthenticateResponse{Header: theirs, Token: "token"}}.check(t)
+	permissions := []request.Permission{{Key: []byte("a")}, {Kind: request.PermissionReadWrite, RangeEnd: []byte{0}}}
 	answer{"role get", func(b []byte) []byte {
-		return request.AppendAuthRoleGetResponse(b, ours, []request.Permission{{Key: []byte("a")}, {Kind: request.PermissionReadWrite, RangeEnd: []byte{0}}})
+		return request.AppendAuthRoleGetResponse(b, ours, permissions)
 	}, &pb.AuthRoleGetResponse{Header: theirs, Perm: []*authpb.Permission{{Key: []byte("a")}, {PermType: authpb.READWRITE, RangeEnd: []byte{0}}}}}.check(t)
 }
