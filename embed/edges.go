@@ -24,44 +24,60 @@ import (
 	"github.com/quoin-kv/quoin/internal/service"
 )
 
-// headerTimeout is the time that an HTTP client has to send the header of a request.
-const headerTimeout = 5 * time.Minute
+// Bounds of a client's connection that no option sets.
+const (
+	maxStreams     = 1 << 16 // of gRPC; an option may ask for less
+	maxHTTPStreams = 1000    // of HTTP/2 that is not gRPC; likewise
+)
 
 // edges is what clients connect to.
 //
 // Invariant: after close no handler runs and none will.
 type edges struct {
-	grpc      *grpc.Server
-	http      *http.Server
-	cut       context.CancelFunc // ends the contexts of HTTP requests
-	gate      gate
-	listeners []net.Listener // for clients
-	splitters []*port.Splitter
-	inner     net.Listener // the gateway's way to the gRPC server
-	conn      *grpc.ClientConn
-	wg        sync.WaitGroup
+	grpc    *grpc.Server
+	http    *http.Server
+	metrics *http.Server       // for those who may see nothing else
+	cut     context.CancelFunc // ends the contexts of HTTP requests
+	gate    gate
+	clients []entrance
+	extra   []entrance // for metrics
+	limit   *port.Limit
+	inner   net.Listener // the gateway's way to the gRPC server
+	conn    *grpc.ClientConn
+	wg      sync.WaitGroup
 }
 
-// newEdges makes the servers and takes over the listeners; nothing is accepted yet. close must be called.
-func newEdges(cfg *config.Config, listeners []net.Listener, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
-	e := &edges{grpc: newGRPC(cfg, svc, m), listeners: listeners}
+// entrance is a door and what sorts those who come through it.
+type entrance struct {
+	door
+	*port.Splitter
+}
+
+// newEdges makes the servers and takes over the doors; nothing is accepted yet. close must be called.
+func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
+	e := &edges{grpc: newGRPC(cfg, svc, m), limit: port.NewLimit(int(cfg.MaxConnections))}
+	e.enter(cfg, d, security, logger)
 	inner, dial := port.NewPipe()
 	e.inner = port.Count(inner, m.Received, m.Sent)
 	ctx, cut := context.WithCancel(context.Background())
 	e.cut = cut
-	mux := http.NewServeMux()
-	ops.RegisterHealth(mux, svc, m.Health())
+	mux, few := http.NewServeMux(), http.NewServeMux()
+	for _, one := range []*http.ServeMux{mux, few} {
+		ops.RegisterHealth(one, svc, m.Health())
+		one.Handle("/metrics", m.Handler())
+	}
 	ops.RegisterVersion(mux, svc)
 	ops.RegisterVars(mux, func() any { return raftVars(n.Status()) })
-	mux.Handle("/metrics", m.Handler())
 	if cfg.EnablePprof || cfg.LogLevel == "debug" {
 		registerPprof(mux)
 	}
-	e.http = &http.Server{
-		Handler: e.gate.guard(gateway.Access(mux)), ReadHeaderTimeout: headerTimeout,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	limits := port.HTTPOptions{
+		MaxStreams: int(min(cfg.MaxConcurrentStreams, maxHTTPStreams)), Endless: gateway.Endless,
+		BaseContext: ctx, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+	e.http = port.NewHTTPServer(e.gate.guard(gateway.Access(mux, access(cfg, logger))), limits)
+	e.metrics = port.NewHTTPServer(e.gate.guard(few), limits)
+	m.Register(connectionGauges(e.limit)...)
 	if !cfg.EnableGateway {
 		return e, nil
 	}
@@ -71,6 +87,47 @@ func newEdges(cfg *config.Config, listeners []net.Listener, svc *service.Service
 	}
 	mux.Handle("/v3/", g)
 	return e, nil
+}
+
+// access says whom HTTP requests may come from.
+func access(cfg *config.Config, logger *slog.Logger) gateway.AccessRules {
+	return gateway.AccessRules{
+		Origins: cfg.CORS, Hosts: cfg.HostWhitelist, Logger: logger, CertAuth: cfg.EnableGateway && cfg.ClientTLS.ClientCertAuth,
+		AuthEnabled: func() bool { return false }, // there is no authentication yet
+	}
+}
+
+// enter puts a splitter behind each door.
+func (e *edges) enter(cfg *config.Config, d doors, security clientTLS, logger *slog.Logger) {
+	rejected := &rejections{logger: logger, what: "rejected connection on client endpoint"}
+	split := func(d door, limit *port.Limit) entrance {
+		opts := port.Options{
+			Plain: d.plain, GRPC: d.grpc, HTTP: d.http, MaxStreams: streams(cfg), Limit: limit, Rejected: rejected.note,
+		}
+		if d.secure {
+			opts.TLS = security.server
+		}
+		return entrance{d, port.NewSplitter(d.Listener, opts)}
+	}
+	for _, one := range d.clients {
+		e.clients = append(e.clients, split(one, e.limit))
+	}
+	few := port.NewLimit(0)
+	for _, one := range d.metrics {
+		e.extra = append(e.extra, split(one, few))
+	}
+}
+
+// streams is how many calls a gRPC connection may have under way.
+func streams(cfg *config.Config) uint32 { return uint32(min(cfg.MaxConcurrentStreams, maxStreams)) }
+
+// connectionGauges tell how many clients there are.
+func connectionGauges(l *port.Limit) []ops.Gauge {
+	return []ops.Gauge{
+		{Name: "quoin_client_connections", Help: "Connections of clients.", Read: func() float64 { return float64(l.State().Open) }},
+		{Name: "quoin_client_connections_waiting", Help: "Connections of clients that have made no request yet.", Read: func() float64 { return float64(l.State().Waiting) }},
+		{Name: "quoin_client_connections_refused", Help: "Connections of clients closed since the start because there were too many.", Read: func() float64 { return float64(l.State().Refused) }},
+	}
 }
 
 // newGateway makes the handler of the JSON API, which calls the gRPC server through dial.
@@ -90,12 +147,36 @@ func (e *edges) newGateway(ctx context.Context, cfg *config.Config, dial func(co
 // serve lets clients in and returns at once. failed is told when one of the listeners stops working.
 func (e *edges) serve(m *ops.Metrics, failed func(error)) {
 	e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(e.inner))) })
-	for _, l := range e.listeners {
-		s := port.NewSplitter(l)
-		e.splitters = append(e.splitters, s)
-		e.wg.Go(func() { failed(ignoreClosed(s.Serve())) })
-		e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(port.Count(s.GRPC, m.Received, m.Sent)))) })
-		e.wg.Go(func() { failed(ignoreClosed(e.http.Serve(s.HTTP))) })
+	for _, in := range e.clients {
+		e.serveHTTP(in, e.http, failed)
+		e.wg.Go(func() { failed(ignoreClosed(e.grpc.Serve(port.Count(in.GRPC, m.Received, m.Sent)))) })
+	}
+}
+
+// serveMetrics lets those in who come for metrics and health, also while there is no leader.
+func (e *edges) serveMetrics(logger *slog.Logger, failed func(error)) {
+	for _, in := range e.extra {
+		e.serveHTTP(in, e.metrics, failed)
+		logger.Info("serving metrics", "address", in.url)
+	}
+}
+
+func (e *edges) serveHTTP(in entrance, server *http.Server, failed func(error)) {
+	e.wg.Go(func() { failed(ignoreClosed(in.Serve())) })
+	e.wg.Go(func() { failed(ignoreClosed(server.Serve(in.HTTP))) })
+}
+
+// announce says where clients are served, in the words that programs wait for.
+func (e *edges) announce(logger *slog.Logger) {
+	for _, in := range e.clients {
+		where := []any{"traffic", in.traffic(), "address", in.Addr().String()}
+		logger.Info("ready to serve client requests", "address", in.Addr().String())
+		if in.plain {
+			logger.Warn("serving client traffic insecurely; this is strongly discouraged!", where...)
+		}
+		if in.secure {
+			logger.Info("serving client traffic securely", where...)
+		}
 	}
 }
 
@@ -106,13 +187,16 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Ser
 	calls := m.GRPC(cfg.Metrics == "extensive", v3.Catalog())
 	server := v3.NewServer(svc, v3.Options{
 		Limits: v3.Limits{
-			MaxRequestBytes: grpcLimit(cfg), MaxStreams: uint32(cfg.MaxConcurrentStreams),
+			MaxRequestBytes: grpcLimit(cfg), MaxStreams: streams(cfg),
 			KeepAliveMinTime: cfg.KeepAliveMinTime, KeepAliveInterval: cfg.KeepAliveInterval, KeepAliveTimeout: cfg.KeepAliveTimeout,
 		},
 		Unary:        []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
 		Stream:       []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
 		Observe:      func(kind, version string) { m.ClientRequests.WithLabelValues(kind, version).Inc() },
 		StreamFailed: m.StreamFailed,
+		Options: []grpc.ServerOption{
+			grpc.Creds(arrived{}), grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(port.MaxHeaderBytes),
+		},
 	})
 	return server
 }
@@ -125,12 +209,15 @@ func registerPprof(mux *http.ServeMux) {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 }
 
+// handshakeTimeout is the time that a client has for the first bytes of HTTP/2.
+const handshakeTimeout = 10 * time.Second
+
 // drainTimeout is the time that calls under way have to end by themselves.
 const drainTimeout = time.Second
 
 // close stops accepting, lets calls under way finish for a moment, then cuts them off.
 func (e *edges) close() error {
-	err := errors.Join(closeAll(e.splitters), closeAll(e.listeners))
+	err := errors.Join(closeEntrances(e.clients), closeEntrances(e.extra))
 	drained := make(chan struct{})
 	go func() {
 		e.grpc.GracefulStop()
@@ -138,6 +225,7 @@ func (e *edges) close() error {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
+	_ = e.metrics.Close()
 	shutdown := e.http.Shutdown(ctx)
 	select {
 	case <-drained:
@@ -156,6 +244,14 @@ func (e *edges) close() error {
 	e.wg.Wait()
 	e.gate.close()
 	return err
+}
+
+func closeEntrances(list []entrance) error {
+	var errs []error
+	for _, in := range list {
+		errs = append(errs, closeAll([]*port.Splitter{in.Splitter}))
+	}
+	return errors.Join(errs...)
 }
 
 // gate lets HTTP requests through until it is closed. The zero gate is open.

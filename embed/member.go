@@ -4,7 +4,6 @@ package embed
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
+	"github.com/quoin-kv/quoin/internal/certs"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -38,6 +38,8 @@ type Member struct {
 	door   *peerDoor
 	edges  *edges
 	addrs  []net.Addr
+
+	metricsAddrs []net.Addr
 
 	gone  chan struct{} // capacity 1: the member's own removal was applied
 	ready chan struct{} // closed when the member serves
@@ -70,25 +72,33 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	if own.UnsafeNoFsync {
 		logger.Warn("files are never synced: a crash of the machine loses data", "flag", "unsafe-no-fsync")
 	}
-	security, err := newPeerTLS(&own)
+	forClients, err := newClientTLS(&own, logger)
+	if err != nil {
+		return nil, err
+	}
+	security, err := newPeerTLS(&own, logger)
 	if err != nil {
 		return nil, err
 	}
 	m := &Member{logger: logger, gone: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{})}
-	listeners, err := m.open(ctx, &own, &security)
+	listening, err := m.open(ctx, &own, &security)
 	if err != nil {
 		return nil, err
 	}
 	metrics := ops.NewMetrics()
-	if m.data, err = openData(&own, m.finder(ctx, &own, security.dialer), metrics, logger); err != nil {
-		return nil, errors.Join(err, m.door.close(), closeAll(listeners))
+	if m.data, err = openData(&own, m.finder(ctx, &own, security.over()), metrics, logger); err != nil {
+		return nil, errors.Join(err, m.door.close(), listening.close())
 	}
 	m.close = sync.OnceValue(m.stop)
 	m.ctx, m.end = context.WithCancel(context.Background())
-	m.run(&own, security.dialer, metrics)
-	if m.edges, err = newEdges(&own, listeners, m.svc, m.node, metrics, logger); err != nil {
-		return nil, errors.Join(err, closeAll(listeners), m.Close())
+	m.run(&own, security.over(), metrics)
+	if m.edges, err = newEdges(&own, listening, forClients, m.svc, m.node, metrics, logger); err != nil {
+		return nil, errors.Join(err, listening.close(), m.Close())
 	}
+	m.edges.serveMetrics(logger, m.failed)
+	shown := newOwnCerts(forClients, security)
+	shown.register(metrics)
+	m.wg.Go(func() { shown.watch(m.ctx, logger) })
 	m.wg.Go(m.watchNode)
 	m.wg.Go(func() { m.serveWhenReady(metrics) })
 	if own.ElectionTickAdvance {
@@ -98,25 +108,23 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 }
 
 // open opens the listeners. Other members are answered from now on; the ones returned are for clients.
-func (m *Member) open(ctx context.Context, cfg *Config, security *peerTLS) ([]net.Listener, error) {
-	listeners, err := listen(ctx, cfg, cfg.ListenClientURLs)
+func (m *Member) open(ctx context.Context, cfg *Config, security *peerTLS) (doors, error) {
+	listening, err := openDoors(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return doors{}, err
 	}
-	forPeers, err := security.listen(ctx, cfg)
+	forPeers, err := security.listen(ctx, cfg, m.logger)
 	if err != nil {
-		return nil, errors.Join(err, closeAll(listeners))
+		return doors{}, errors.Join(err, listening.close())
 	}
-	for _, l := range listeners {
-		m.addrs = append(m.addrs, l.Addr())
-	}
+	m.addrs, m.metricsAddrs = addrs(listening.clients), addrs(listening.metrics)
 	m.door = newPeerDoor(forPeers, m.logger, m.failed)
-	return listeners, nil
+	return listening, nil
 }
 
 // run starts node and service on the opened data.
-func (m *Member) run(cfg *Config, dialTLS *tls.Config, metrics *ops.Metrics) {
-	m.peers = newPeers(cfg, m.data, dialTLS, metrics, m.logger, m.removed)
+func (m *Member) run(cfg *Config, overTLS func(certs.DialFunc) certs.DialFunc, metrics *ops.Metrics) {
+	m.peers = newPeers(cfg, m.data, overTLS, metrics, m.logger, m.removed)
 	m.svc = service.New(m.serviceConfig(cfg, metrics), m.data.applier.Machine())
 	m.node = node.Start(m.nodeConfig(cfg, metrics))
 	m.svc.Bind(m.node, m.data.backend)
@@ -174,10 +182,7 @@ func (m *Member) serveWhenReady(metrics *ops.Metrics) {
 	}
 	m.edges.serve(metrics, m.failed)
 	close(m.ready)
-	for _, addr := range m.addrs {
-		m.logger.Info("ready to serve client requests", "address", addr.String())
-		m.logger.Warn("serving client traffic insecurely; this is strongly discouraged!", "address", addr.String())
-	}
+	m.edges.announce(m.logger)
 }
 
 // How long, and how often, a member that has just started looks for another one before it hurries no more.
@@ -228,8 +233,12 @@ func (m *Member) failed(err error) {
 // Done is closed when the member ends by itself, because something failed. Close must still be called.
 func (m *Member) Done() <-chan struct{} { return m.done }
 
-// ClientAddrs are the addresses that the member listens on for clients.
+// ClientAddrs are the addresses that the member listens on for clients: those of ListenClientURLs, then those of ListenClientHTTPURLs. URLs
+// that differ in nothing but TLS have one address.
 func (m *Member) ClientAddrs() []net.Addr { return m.addrs }
+
+// MetricsAddrs are the addresses for metrics and health alone.
+func (m *Member) MetricsAddrs() []net.Addr { return m.metricsAddrs }
 
 // Close stops the member: calls under way get a moment to end, what is applied is written to the database file, everything is closed. It
 // returns why the member had failed, if it had, and what closing met. Closing again returns the same.

@@ -2,11 +2,10 @@ package embed
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
 	"github.com/quoin-kv/quoin/internal/api/peer"
+	"github.com/quoin-kv/quoin/internal/api/port"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/node"
@@ -31,6 +31,8 @@ import (
 //
 // Invariant: after close no handler runs and none will.
 type peerDoor struct {
+	splitters []*port.Splitter
+
 	server *http.Server
 	inside atomic.Pointer[http.Handler]
 	gate   gate
@@ -38,18 +40,16 @@ type peerDoor struct {
 	wg     sync.WaitGroup
 }
 
-// newPeerDoor takes over the listeners. failed is told when one of them stops working.
-func newPeerDoor(listeners []net.Listener, logger *slog.Logger, failed func(error)) *peerDoor {
+// newPeerDoor takes over the splitters. failed is told when one of them stops working.
+func newPeerDoor(splitters []*port.Splitter, logger *slog.Logger, failed func(error)) *peerDoor {
 	ctx, cut := context.WithCancel(context.Background())
-	d := &peerDoor{cut: cut}
-	d.server = &http.Server{
-		Handler: d.gate.guard(d), ReadHeaderTimeout: headerTimeout,
-		BaseContext:  func(net.Listener) context.Context { return ctx },
-		ErrorLog:     slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // members speak HTTP/1.1 only
-	}
-	for _, l := range listeners {
-		d.wg.Go(func() { failed(ignoreClosed(d.server.Serve(l))) })
+	d := &peerDoor{cut: cut, splitters: splitters}
+	d.server = port.NewHTTPServer(d.gate.guard(d), port.HTTPOptions{
+		BaseContext: ctx, Endless: func(*http.Request) bool { return true }, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	})
+	for _, s := range splitters {
+		d.wg.Go(func() { failed(ignoreClosed(s.Serve())) })
+		d.wg.Go(func() { failed(ignoreClosed(d.server.Serve(s.HTTP))) })
 	}
 	return d
 }
@@ -69,7 +69,7 @@ func (d *peerDoor) open(h http.Handler) { d.inside.Store(&h) }
 // close cuts every connection and waits for the requests under way.
 func (d *peerDoor) close() error {
 	d.cut()
-	err := d.server.Close()
+	err := errors.Join(closeAll(d.splitters), d.server.Close())
 	d.wg.Wait()
 	d.gate.close()
 	return err
@@ -83,11 +83,11 @@ type peers struct {
 }
 
 // newPeers makes the sessions of a member; there are none until the service says who the others are.
-func newPeers(cfg *config.Config, d *data, dialTLS *tls.Config, metrics *ops.Metrics, logger *slog.Logger, removed func(error)) *peers {
+func newPeers(cfg *config.Config, d *data, overTLS func(transport.DialFunc) transport.DialFunc, metrics *ops.Metrics, logger *slog.Logger, removed func(error)) *peers {
 	p := &peers{link: &link{data: d, removed: removed}}
 	p.transport = transport.New(transport.Config{
 		Logger: logger, ID: d.meta.NodeID, ClusterID: d.meta.ClusterID, Version: version.Version,
-		PeerURLs: cfg.AdvertisePeerURLs.Strings(), TLS: dialTLS, Local: p.link, Metrics: peerMetrics(&metrics.Peers, d.meta.NodeID),
+		PeerURLs: cfg.AdvertisePeerURLs.Strings(), OverTLS: overTLS, Local: p.link, Metrics: peerMetrics(&metrics.Peers, d.meta.NodeID),
 		DialTimeout: dialTimeout(cfg),
 	})
 	p.client = peer.NewClient(p.transport.Client(), d.meta.ClusterID, d.meta.NodeID, p.transport.Connected)

@@ -4,11 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/url"
 	"path/filepath"
 	"slices"
 
+	"github.com/quoin-kv/quoin/internal/api/port"
 	"github.com/quoin-kv/quoin/internal/certs"
 	"github.com/quoin-kv/quoin/internal/config"
 )
@@ -16,16 +17,18 @@ import (
 // peerTLS is how this member proves itself to others, and they to it. nil where no URL asks for it.
 type peerTLS struct {
 	server *tls.Config // of the listeners
-	dialer *tls.Config
+	dialer *certs.Dialer
+	expiry func() (certs.Expiry, error)
 }
 
 // newPeerTLS reads the files that cfg names, or makes them.
-func newPeerTLS(cfg *config.Config) (p peerTLS, err error) {
+func newPeerTLS(cfg *config.Config, logger *slog.Logger) (p peerTLS, err error) {
 	listens := slices.ContainsFunc(cfg.ListenPeerURLs, usesTLS)
+	warnOfPlain(cfg.ListenPeerURLs, &cfg.PeerTLS, "peer-url", logger)
 	if !listens && !slices.ContainsFunc(cfg.AdvertisePeerURLs, usesTLS) && cfg.PeerTLS.TrustedCAFile == "" {
 		return p, nil
 	}
-	files := peerFiles(cfg)
+	files := tlsFiles(cfg, &cfg.PeerTLS)
 	if cfg.PeerTLS.AutoTLS && files.Cert == "" {
 		files.SkipServerVerify = true
 		dir := filepath.Join(cfg.DataDir, "fixtures", "peer")
@@ -36,6 +39,7 @@ func newPeerTLS(cfg *config.Config) (p peerTLS, err error) {
 	if p.dialer, err = files.Dialer(); err != nil {
 		return p, fmt.Errorf("TLS to other members: %w", err)
 	}
+	p.expiry = files.Expiry()
 	if listens {
 		if p.server, err = files.Server("http/1.1"); err != nil {
 			return p, fmt.Errorf("TLS for other members: %w", err)
@@ -44,14 +48,12 @@ func newPeerTLS(cfg *config.Config) (p peerTLS, err error) {
 	return p, nil
 }
 
-func peerFiles(cfg *config.Config) certs.Files {
-	c := &cfg.PeerTLS
-	return certs.Files{
-		Cert: c.CertFile, Key: c.KeyFile, ClientCert: c.ClientCertFile, ClientKey: c.ClientKeyFile,
-		TrustedCA: c.TrustedCAFile, ClientAuth: c.ClientCertAuth, CRL: c.CRLFile,
-		AllowedCNs: c.AllowedCNs, AllowedHostnames: c.AllowedHostnames, SkipClientSAN: c.SkipClientSANVerification,
-		MinVersion: cfg.TLSMinVersion, MaxVersion: cfg.TLSMaxVersion, CipherSuites: cfg.CipherSuites,
+// over returns how connections to other members are taken through TLS, nil if the configuration says nothing of it.
+func (p *peerTLS) over() func(certs.DialFunc) certs.DialFunc {
+	if p.dialer == nil {
+		return nil
 	}
+	return p.dialer.Over
 }
 
 func usesTLS(u url.URL) bool { return u.Scheme == "https" || u.Scheme == "unixs" }
@@ -64,15 +66,19 @@ func hosts(urls config.URLs) (list []string) {
 }
 
 // listen opens the listeners for other members, with TLS where the URL says so.
-func (p *peerTLS) listen(ctx context.Context, cfg *config.Config) ([]net.Listener, error) {
+func (p *peerTLS) listen(ctx context.Context, cfg *config.Config, logger *slog.Logger) ([]*port.Splitter, error) {
 	listeners, err := listen(ctx, cfg, cfg.ListenPeerURLs)
 	if err != nil {
 		return nil, err
 	}
-	for i := range listeners {
-		if usesTLS(cfg.ListenPeerURLs[i]) {
-			listeners[i] = tls.NewListener(listeners[i], p.server)
+	rejected := &rejections{logger: logger, what: "rejected connection on peer endpoint"}
+	var all []*port.Splitter
+	for i, l := range listeners {
+		opts := port.Options{HTTP: true, Plain: !usesTLS(cfg.ListenPeerURLs[i]), Rejected: rejected.note}
+		if !opts.Plain {
+			opts.TLS = p.server
 		}
+		all = append(all, port.NewSplitter(l, opts))
 	}
-	return listeners, nil
+	return all, nil
 }

@@ -1,10 +1,8 @@
 // Package certs turns the names of certificate files, and the rules around them, into configurations of TLS for listeners and
 // dialers, and makes self-signed certificates.
 //
-// Listeners look at their files at every handshake and read those that have changed: certificates, authorities and revocation lists can
-// be replaced while a member runs. A file that cannot be read refuses the handshake; nothing that was read earlier takes its place.
-// Dialers do the same with their own certificate. The authorities that they trust are read once, because crypto/tls verifies a server's
-// address only against authorities that it is given beforehand.
+// Listeners and dialers look at their files at every handshake and read those that have changed: certificates, authorities and revocation
+// lists can be replaced while a member runs. A file that cannot be read refuses the handshake; nothing that was read earlier takes its place.
 package certs
 
 import (
@@ -25,7 +23,7 @@ type Files struct {
 	ClientCert, ClientKey string // of the dialer
 	TrustedCA             string // authorities for the other side's certificates; empty: those of the system
 	ClientAuth            bool   // clients must have a certificate; with TrustedCA they must in any case
-	CRL                   string // revoked certificates of clients, PEM or DER
+	CRL                   string // revoked certificates of the other side, PEM or DER
 
 	// AllowedCNs and AllowedHostnames restrict the certificates of clients, one or the other: the common name is in the list, or the
 	// certificate is valid for a name in the list.
@@ -65,36 +63,6 @@ func (f Files) Server(protocols ...string) (*tls.Config, error) {
 			return s.config(hello.Context(), hello.Conn.RemoteAddr())
 		},
 	}, nil
-}
-
-// Dialer returns the configuration of a dialer. All files are read once, so that what is wrong shows at the start.
-func (f Files) Dialer() (*tls.Config, error) {
-	cert, key := f.Cert, f.Key
-	if f.ClientCert != "" || f.ClientKey != "" {
-		cert, key = f.ClientCert, f.ClientKey
-	}
-	if (cert == "") != (key == "") {
-		return nil, fmt.Errorf("a client certificate needs its key, and a key its certificate: certificate %q, key %q", cert, key)
-	}
-	base, err := f.base()
-	if err != nil {
-		return nil, err
-	}
-	if f.TrustedCA != "" {
-		if base.RootCAs, err = readPool(f.TrustedCA); err != nil {
-			return nil, err
-		}
-	}
-	base.ServerName, base.InsecureSkipVerify = f.ServerName, f.SkipServerVerify
-	if cert == "" {
-		return base, nil
-	}
-	pair := newPair(cert, key)
-	if _, err := pair.get(); err != nil {
-		return nil, err
-	}
-	base.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.get() }
-	return base, nil
 }
 
 // base is what listeners and dialers have in common.
@@ -148,7 +116,7 @@ type server struct {
 	base    *tls.Config
 	pair    *cached[*tls.Certificate]
 	pool    *cached[*x509.CertPool] // nil: the system's authorities
-	revoked *cached[revoked]        // nil: none
+	revoked *cached[revoked]        // nil: none are known
 }
 
 func (f Files) newServer(protocols []string) (*server, error) {
@@ -173,13 +141,19 @@ func (f Files) newServer(protocols []string) (*server, error) {
 		// A session that is taken up again is not verified against what the files say by then.
 		base.SessionTicketsDisabled = true
 	}
+	s.pool, s.revoked = f.others()
+	return s, nil
+}
+
+// others is by what the certificates of the other side are judged; nil for what is not said.
+func (f Files) others() (pool *cached[*x509.CertPool], list *cached[revoked]) {
 	if f.TrustedCA != "" {
-		s.pool = newCached(func() (*x509.CertPool, error) { return readPool(f.TrustedCA) }, f.TrustedCA)
+		pool = newCached(func() (*x509.CertPool, error) { return readPool(f.TrustedCA) }, f.TrustedCA)
 	}
 	if f.CRL != "" {
-		s.revoked = newCached(func() (revoked, error) { return readRevoked(f.CRL) }, f.CRL)
+		list = newCached(func() (revoked, error) { return readRevoked(f.CRL) }, f.CRL)
 	}
-	return s, nil
+	return pool, list
 }
 
 // config returns the configuration for a handshake with remote.
@@ -190,16 +164,12 @@ func (s *server) config(ctx context.Context, remote net.Addr) (*tls.Config, erro
 	}
 	c := s.base.Clone()
 	c.Certificates = []tls.Certificate{*pair}
-	if s.pool != nil {
-		if c.ClientCAs, err = s.pool.get(); err != nil {
-			return nil, err
-		}
+	if c.ClientCAs, err = s.pool.get(); err != nil {
+		return nil, err
 	}
-	var list revoked
-	if s.revoked != nil {
-		if list, err = s.revoked.get(); err != nil {
-			return nil, err
-		}
+	list, err := s.revoked.get()
+	if err != nil {
+		return nil, err
 	}
 	c.VerifyConnection = func(state tls.ConnectionState) error {
 		return s.files.admit(ctx, state.PeerCertificates, list, remote)
@@ -215,10 +185,8 @@ func (f Files) admit(ctx context.Context, chain []*x509.Certificate, list revoke
 	if len(chain) == 0 {
 		return nil // none was demanded
 	}
-	for _, c := range chain {
-		if list.has(c) {
-			return fmt.Errorf("transport: certificate serial %x revoked", c.SerialNumber)
-		}
+	if err := list.check(chain); err != nil {
+		return err
 	}
 	leaf := chain[0]
 	if len(f.AllowedCNs) > 0 && !slices.Contains(f.AllowedCNs, leaf.Subject.CommonName) {

@@ -133,6 +133,17 @@ func talk(t *testing.T, server, client *tls.Config) (state tls.ConnectionState, 
 	return state, errors.Join(<-served, clientErr)
 }
 
+// dialing makes the configuration of a connection to the loopback device.
+func dialing(f Files) func() (*tls.Config, error) {
+	return func() (*tls.Config, error) {
+		d, err := f.Dialer()
+		if err != nil {
+			return nil, err
+		}
+		return d.Config("127.0.0.1")
+	}
+}
+
 // names is a resolver with a fixed table.
 type names map[string][]string
 
@@ -201,7 +212,7 @@ func TestAdmission(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			client, err := Files{ClientCert: tc.cert, ClientKey: tc.key, TrustedCA: ours.file}.Dialer()
+			client, err := dialing(Files{ClientCert: tc.cert, ClientKey: tc.key, TrustedCA: ours.file})()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +249,7 @@ func TestDialerVerifies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			client, err := tc.dialer.Dialer()
+			client, err := dialing(tc.dialer)()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -259,7 +270,7 @@ func TestProtocolsAndVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := Files{TrustedCA: ca.file}.Dialer()
+	client, err := dialing(Files{TrustedCA: ca.file})()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,14 +332,14 @@ func TestMistakes(t *testing.T) {
 		},
 		{"restriction of nobody", server(Files{Cert: cert, Key: key, AllowedCNs: []string{"a"}}), "needs a trusted CA"},
 		{"version", server(Files{Cert: cert, Key: key, MinVersion: "TLS1.1"}), `unexpected TLS version "TLS1.1" (must be one of: TLS1.2, TLS1.3)`},
-		{"newest version", Files{MaxVersion: "x"}.Dialer, `unexpected TLS version "x"`},
-		{"versions", Files{MinVersion: "TLS1.3", MaxVersion: "TLS1.2"}.Dialer, "min version (TLS1.3) is greater than max version (TLS1.2)"},
-		{"suite", Files{CipherSuites: []string{"ROT13"}}.Dialer, `unexpected TLS cipher suite "ROT13"`},
-		{"suites of 1.3", Files{CipherSuites: []string{"TLS_RSA_WITH_AES_128_CBC_SHA"}, MinVersion: "TLS1.3"}.Dialer, "cipher suites cannot be configured when only TLS1.3 is enabled"},
-		{"dialer without key", Files{ClientCert: cert}.Dialer, "needs its key"},
-		{"dialer without certificate", Files{Cert: cert, Key: key, ClientKey: key}.Dialer, "needs its key"},
-		{"dialer's missing certificate", Files{ClientCert: missing, ClientKey: key}.Dialer, missing},
-		{"dialer's missing authorities", Files{TrustedCA: missing}.Dialer, missing},
+		{"newest version", dialing(Files{MaxVersion: "x"}), `unexpected TLS version "x"`},
+		{"versions", dialing(Files{MinVersion: "TLS1.3", MaxVersion: "TLS1.2"}), "min version (TLS1.3) is greater than max version (TLS1.2)"},
+		{"suite", dialing(Files{CipherSuites: []string{"ROT13"}}), `unexpected TLS cipher suite "ROT13"`},
+		{"suites of 1.3", dialing(Files{CipherSuites: []string{"TLS_RSA_WITH_AES_128_CBC_SHA"}, MinVersion: "TLS1.3"}), "cipher suites cannot be configured when only TLS1.3 is enabled"},
+		{"dialer without key", dialing(Files{ClientCert: cert}), "needs its key"},
+		{"dialer without certificate", dialing(Files{Cert: cert, Key: key, ClientKey: key}), "needs its key"},
+		{"dialer's missing certificate", dialing(Files{ClientCert: missing, ClientKey: key}), missing},
+		{"dialer's missing authorities", dialing(Files{TrustedCA: missing}), missing},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := tc.build(); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -30,8 +30,12 @@ func newCached[T any](load func() (T, error), paths ...string) *cached[T] {
 	return &cached[T]{load: load, paths: paths}
 }
 
-// get returns what the files hold. It reads them only if they have changed; after an error the next call reads again.
+// get returns what the files hold, the zero value if c is nil. It reads them only if they have changed; after an error the next call reads
+// again.
 func (c *cached[T]) get() (value T, err error) {
+	if c == nil {
+		return value, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	infos, old, err := c.stat()
@@ -90,27 +94,37 @@ func newPair(cert, key string) *cached[*tls.Certificate] {
 	}, cert, key)
 }
 
-// readPool reads a file of authorities. Every block in it must be a certificate.
-func readPool(path string) (*x509.CertPool, error) {
+// readCertificates reads a file of certificates. Every block in it must be one; there may be none.
+func readCertificates(path string) (list []*x509.Certificate, err error) {
 	rest, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	pool, n := x509.NewCertPool(), 0
 	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			break
+			return list, nil
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("trusted CA file %s, certificate %d: %w", path, n+1, err)
+			return nil, fmt.Errorf("%s, certificate %d: %w", path, len(list)+1, err)
 		}
-		pool.AddCert(cert)
-		n++
+		list = append(list, cert)
 	}
-	if n == 0 {
+}
+
+// readPool reads a file of authorities.
+func readPool(path string) (*x509.CertPool, error) {
+	list, err := readCertificates(path)
+	if err != nil {
+		return nil, fmt.Errorf("trusted CA file: %w", err)
+	}
+	if len(list) == 0 {
 		return nil, fmt.Errorf("trusted CA file %s holds no certificate in PEM form", path)
+	}
+	pool := x509.NewCertPool()
+	for _, cert := range list {
+		pool.AddCert(cert)
 	}
 	return pool, nil
 }
@@ -118,23 +132,43 @@ func readPool(path string) (*x509.CertPool, error) {
 // revoked holds the serial numbers of certificates that are not valid any more.
 type revoked map[string]bool
 
-func (r revoked) has(c *x509.Certificate) bool { return r[string(c.SerialNumber.Bytes())] }
+// check says which certificate of a chain is revoked.
+func (r revoked) check(chain []*x509.Certificate) error {
+	for _, c := range chain {
+		if r[string(c.SerialNumber.Bytes())] {
+			return fmt.Errorf("transport: certificate serial %x revoked", c.SerialNumber)
+		}
+	}
+	return nil
+}
 
+// readRevoked reads the lists in a file: one in DER, or those of several authorities in PEM.
 func readRevoked(path string) (revoked, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if block, _ := pem.Decode(data); block != nil {
-		data = block.Bytes
-	}
-	list, err := x509.ParseRevocationList(data)
-	if err != nil {
-		return nil, fmt.Errorf("revocation list %s: %w", path, err)
-	}
 	r := revoked{}
+	block, rest := pem.Decode(data)
+	if block == nil {
+		return r, r.add(path, data)
+	}
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if err := r.add(path, block.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// add adds the numbers in a list.
+func (r revoked) add(path string, der []byte) error {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return fmt.Errorf("revocation list %s: %w", path, err)
+	}
 	for _, e := range list.RevokedCertificateEntries {
 		r[string(e.SerialNumber.Bytes())] = true
 	}
-	return r, nil
+	return nil
 }

@@ -32,13 +32,14 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := Files{ClientCert: clientCert, ClientKey: clientKey, SkipServerVerify: true}.Dialer()
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := dialing(Files{ClientCert: clientCert, ClientKey: clientKey, SkipServerVerify: true})
 	expect := func(what string, want string) tls.ConnectionState {
 		t.Helper()
-		state, err := talk(t, server, client)
+		config, err := client()
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := talk(t, server, config)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Fatalf("%s: got %v, want %q", what, err, want)
 		}
@@ -161,7 +162,7 @@ func TestSelfSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []Files{{SkipServerVerify: true}, {TrustedCA: cert}} {
-		client, err := f.Dialer()
+		client, err := dialing(f)()
 		if err != nil {
 			t.Fatal(err)
 		}

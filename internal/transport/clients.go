@@ -64,7 +64,16 @@ func (c clients) close() {
 func newHTTPTransport(cfg Config, readTimeout time.Duration) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	return &http.Transport{
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+		defer cancel()
+		conn, err := cfg.Dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &timedConn{Conn: conn, read: readTimeout, write: cfg.Timing.IO}, nil
+	}
+	t := &http.Transport{
 		Protocols:           &protocols,
 		TLSClientConfig:     dialerTLS(cfg.TLS),
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -72,16 +81,12 @@ func newHTTPTransport(cfg Config, readTimeout time.Duration) *http.Transport {
 		MaxIdleConnsPerHost: 4,
 		DisableCompression:  true,
 		ReadBufferSize:      32 << 10,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
-			defer cancel()
-			conn, err := cfg.Dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return &timedConn{Conn: conn, read: readTimeout, write: cfg.Timing.IO}, nil
-		},
+		DialContext:         dial,
 	}
+	if cfg.OverTLS != nil {
+		t.DialTLSContext = cfg.OverTLS(dial)
+	}
+	return t
 }
 
 // dialerTLS is c with HTTP/1.1 as the only protocol.

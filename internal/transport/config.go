@@ -35,6 +35,9 @@ type Local interface {
 	ReceiveSnapshot(ctx context.Context, m wire.Message, body io.Reader) error
 }
 
+// DialFunc opens a connection, as net.Dialer does.
+type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // Config is what a Transport needs.
 type Config struct {
 	Logger    *slog.Logger // nil: nothing is logged
@@ -47,8 +50,10 @@ type Config struct {
 	Metrics   Metrics
 	Timing    Timing
 
+	// OverTLS returns the function that opens a connection with dial and takes it through TLS; TLS has no effect then. Nil: TLS says how.
+	OverTLS func(dial DialFunc) DialFunc
 	// Dial opens connections to peers. Nil: a net.Dialer with DialTimeout.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial DialFunc
 	// DialTimeout bounds opening a connection. Zero: 2 s, which is etcd's one second plus its usual election timeout.
 	DialTimeout time.Duration
 }

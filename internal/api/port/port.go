@@ -1,9 +1,15 @@
-// Package port shares one listening socket between gRPC and HTTP: whoever opens with the preface of HTTP/2 speaks gRPC.
+// Package port is what stands behind a listening socket: it bounds the connections of clients, takes them through TLS, finds out whether they speak
+// gRPC or HTTP, and hands each to the server that understands it.
+//
+// Without TLS, whoever opens with the preface of HTTP/2 speaks gRPC. With TLS, both kinds of clients may speak HTTP/2: then the first
+// request says what its connection is for. A connection belongs to the Limit from its acceptance to its end; until it has made a
+// request it is waiting, and there is a bound on those that wait: clients that connect and say nothing cannot keep out those that talk.
 package port
 
 import (
 	"bytes"
-	"container/list"
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -14,35 +20,50 @@ import (
 // preface is what every HTTP/2 client sends first (RFC 9113, section 3.4). Its first bytes cannot begin an HTTP/1 request that we serve.
 const preface = "PRI * HTTP/2.0\r\n"
 
-// prefaceTimeout is the time that a client has to show which protocol it speaks.
-const prefaceTimeout = 10 * time.Second
+// prefaceTimeout is the time that a client has to show which protocol it speaks, and handshakeTimeout that of its TLS handshake.
+const (
+	prefaceTimeout   = 10 * time.Second
+	handshakeTimeout = 10 * time.Second
+)
 
-// maxUndecided bounds the connections that have not shown their protocol yet. One more, and the oldest of them is closed: clients that
-// connect and say nothing cannot keep out those that talk.
-const maxUndecided = 1024
+// Options say what a listener serves.
+type Options struct {
+	TLS        *tls.Config // nil: no TLS
+	Plain      bool        // clients without TLS are served
+	GRPC, HTTP bool        // the kinds that are served; others are refused
+	MaxStreams uint32      // that the gRPC server allows on a connection
+	Limit      *Limit      // which listeners may share; nil: one without a bound on connections
+	// Rejected is told about handshakes that failed, from many goroutines; may be nil.
+	Rejected func(remote net.Addr, err error)
+}
 
 // Splitter accepts connections and hands each to GRPC or HTTP.
 //
 // Invariants:
-//  1. Every accepted connection is either undecided, or with one of the two listeners, or closed.
-//  2. At most maxUndecided connections are undecided.
-//  3. After Close none is undecided, and Serve ends.
+//  1. Every accepted connection is with decide, or with one of the two listeners, or closed.
+//  2. Every connection that is not closed counts in the Limit.
+//  3. After Close no connection is with decide, and Serve ends.
 type Splitter struct {
 	GRPC net.Listener
 	HTTP net.Listener
 
-	root      net.Listener
-	grpc      *queue
-	http      *queue
-	undecided undecided
-	wg        sync.WaitGroup
+	opts Options
+	root net.Listener
+	grpc *queue
+	http *queue
+	ctx  context.Context // ends with Close
+	end  context.CancelFunc
+	wg   sync.WaitGroup
 }
 
 // NewSplitter takes over root. Serve must be called for anything to happen.
-func NewSplitter(root net.Listener) *Splitter {
-	s := &Splitter{root: root, grpc: newQueue(root.Addr()), http: newQueue(root.Addr())}
+func NewSplitter(root net.Listener, opts Options) *Splitter {
+	s := &Splitter{opts: opts, root: root, grpc: newQueue(root.Addr()), http: newQueue(root.Addr())}
+	if s.opts.Limit == nil {
+		s.opts.Limit = NewLimit(0)
+	}
 	s.GRPC, s.HTTP = s.grpc, s.http
-	s.undecided.max = maxUndecided
+	s.ctx, s.end = context.WithCancel(context.Background())
 	return s
 }
 
@@ -61,18 +82,19 @@ func (s *Splitter) Serve() error {
 		if !retryable(err) {
 			return errors.Join(err, s.Close())
 		}
+		s.opts.Limit.relieve()
 		s.pause()
 	}
 }
 
 // take decides about a connection beside the others.
 func (s *Splitter) take(conn net.Conn) {
-	entry, ok := s.undecided.add(conn)
+	g, ok := s.opts.Limit.admit(conn, s)
 	if !ok {
 		_ = conn.Close()
 		return
 	}
-	s.wg.Go(func() { s.decide(conn, entry) })
+	s.wg.Go(func() { s.decide(g) })
 }
 
 // acceptPause lets a process that ran out of file descriptors get some back.
@@ -81,7 +103,7 @@ const acceptPause = 50 * time.Millisecond
 func (s *Splitter) pause() {
 	select {
 	case <-time.After(acceptPause):
-	case <-s.grpc.done:
+	case <-s.ctx.Done():
 	}
 }
 
@@ -91,107 +113,128 @@ func retryable(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout() || isResourceError(err)
 }
 
-// decide reads the first bytes and passes the connection on.
-func (s *Splitter) decide(conn net.Conn, entry *list.Element) {
-	head, err := readHead(conn)
-	if !s.undecided.remove(entry) || err != nil {
-		_ = conn.Close()
+// decide takes the connection through its first steps and passes it on.
+func (s *Splitter) decide(g *guest) {
+	c := &Conn{Conn: g, guest: g}
+	to, err := s.find(c)
+	if err != nil {
+		_ = c.Close()
 		return
 	}
-	to := s.http
-	if string(head) == preface {
-		to = s.grpc
+	to.push(c)
+}
+
+// errRefused says that nobody here speaks what the client speaks.
+var errRefused = errors.New("protocol is not served here")
+
+// find finds out what the client speaks and who serves it.
+func (s *Splitter) find(c *Conn) (*queue, error) {
+	if err := s.secure(c); err != nil {
+		return nil, err
 	}
-	to.push(&replayed{Conn: conn, head: head})
+	if c.state != nil && c.state.NegotiatedProtocol == "h2" {
+		return s.findByRequest(c)
+	}
+	head, err := readHead(c)
+	c.head = append(head, c.head...)
+	switch {
+	case err != nil:
+		return nil, err
+	case string(head) != preface:
+		return s.served(c, false)
+	case c.state != nil:
+		return s.findByRequest(c)
+	}
+	return s.served(c, true)
+}
+
+// served returns the server of a kind, if there is one here.
+func (s *Splitter) served(c *Conn, grpc bool) (*queue, error) {
+	switch {
+	case grpc && s.opts.GRPC:
+		c.follow()
+		return s.grpc, nil
+	case !grpc && s.opts.HTTP:
+		return s.http, nil
+	}
+	return nil, errRefused
+}
+
+// findByRequest chooses by the first request of a client that speaks HTTP/2 within TLS.
+func (s *Splitter) findByRequest(c *Conn) (*queue, error) {
+	grpc := s.opts.GRPC
+	if grpc && s.opts.HTTP {
+		var err error
+		if grpc, err = s.awaitRequest(c); err != nil {
+			return nil, err
+		}
+		c.guest.settle()
+	}
+	c.follow()
+	if grpc {
+		return s.grpc, nil
+	}
+	return s.http, nil
+}
+
+// tlsRecord is the first byte of every TLS handshake. No request begins with it.
+const tlsRecord = 0x16
+
+// secure takes the connection through TLS, if the client or the listener wants that.
+func (s *Splitter) secure(c *Conn) error {
+	if s.opts.TLS == nil {
+		return nil
+	}
+	if s.opts.Plain {
+		first, err := readUpTo(c, func(b []byte) bool { return len(b) > 0 }, 1)
+		c.head = first
+		if err != nil || len(first) == 0 || first[0] != tlsRecord {
+			return err
+		}
+	}
+	inner := &Conn{Conn: c.guest, guest: c.guest, head: c.head}
+	session := tls.Server(inner, s.opts.TLS)
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
+	defer cancel()
+	if err := session.HandshakeContext(ctx); err != nil {
+		if s.opts.Rejected != nil && s.ctx.Err() == nil && !errors.Is(err, io.EOF) {
+			s.opts.Rejected(c.RemoteAddr(), err)
+		}
+		return err
+	}
+	state := session.ConnectionState()
+	c.Conn, c.head, c.state = session, nil, &state
+	return nil
 }
 
 // readHead reads until it is clear whether the client sends the preface, and returns what it read.
 func readHead(conn net.Conn) ([]byte, error) {
+	return readUpTo(conn, func(b []byte) bool { return !bytes.HasPrefix([]byte(preface), b) }, len(preface))
+}
+
+// readUpTo reads at most n bytes, and no more once they are enough.
+func readUpTo(conn net.Conn, enough func([]byte) bool, n int) ([]byte, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(prefaceTimeout)); err != nil {
 		return nil, err
 	}
-	head := make([]byte, len(preface))
-	n := 0
-	for n < len(head) && bytes.Equal(head[:n], []byte(preface[:n])) {
-		k, err := conn.Read(head[n:])
-		n += k
-		if errors.Is(err, io.EOF) && n > 0 {
+	head, have := make([]byte, n), 0
+	for have < n && !enough(head[:have]) {
+		k, err := conn.Read(head[have:])
+		have += k
+		if errors.Is(err, io.EOF) && have > 0 {
 			break // a client that closed its side may still read an answer
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	return head[:n], conn.SetReadDeadline(time.Time{})
+	return head[:have], conn.SetReadDeadline(time.Time{})
 }
 
-// Close stops accepting, closes the connections that are undecided and both listeners.
+// Close stops accepting, closes both listeners and the connections that have not made a request.
 func (s *Splitter) Close() error {
+	s.end()
 	err := errors.Join(s.root.Close(), s.grpc.Close(), s.http.Close())
-	s.undecided.close()
+	s.opts.Limit.drop(s)
 	return err
-}
-
-// undecided is the connections that have not shown their protocol, oldest first.
-type undecided struct {
-	max int
-	mu  struct {
-		sync.Mutex
-		conns  list.List // of net.Conn
-		closed bool
-	}
-}
-
-// add notes conn, at the price of the oldest if there are too many. It reports false after close.
-func (u *undecided) add(conn net.Conn) (entry *list.Element, ok bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.mu.closed {
-		return nil, false
-	}
-	if u.mu.conns.Len() >= u.max {
-		u.drop(u.mu.conns.Front())
-	}
-	return u.mu.conns.PushBack(conn), true
-}
-
-// drop closes a connection, which wakes the goroutine that reads from it. u.mu is held.
-func (u *undecided) drop(entry *list.Element) {
-	_ = u.mu.conns.Remove(entry).(net.Conn).Close()
-	entry.Value = nil
-}
-
-// remove forgets a connection and reports whether it is still wanted: false if it was dropped meanwhile.
-func (u *undecided) remove(entry *list.Element) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if entry.Value == nil {
-		return false
-	}
-	u.mu.conns.Remove(entry)
-	return true
-}
-
-func (u *undecided) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.mu.closed = true
-	for u.mu.conns.Len() > 0 {
-		u.drop(u.mu.conns.Front())
-	}
-}
-
-// replayed is a connection whose first bytes were read already.
-type replayed struct {
-	net.Conn
-	head []byte
-}
-
-func (r *replayed) Read(p []byte) (int, error) {
-	if len(r.head) > 0 {
-		n := copy(p, r.head)
-		r.head = r.head[n:]
-		return n, nil
-	}
-	return r.Conn.Read(p)
 }

@@ -32,11 +32,14 @@ func (m *memory) Accept() (net.Conn, error) {
 	}
 }
 
+// both is gRPC and HTTP without TLS.
+func both() Options { return Options{Plain: true, GRPC: true, HTTP: true} }
+
 // split runs a splitter over memory and returns the function that connects to it. At the end everything must be over.
 func split(t *testing.T) (*Splitter, *memory) {
 	t.Helper()
 	root := &memory{newQueue(pipeAddr{}), make(chan error, 1)}
-	s := NewSplitter(root)
+	s := NewSplitter(root, both())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	t.Cleanup(func() {
@@ -46,8 +49,8 @@ func split(t *testing.T) (*Splitter, *memory) {
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		if n := s.undecided.mu.conns.Len(); n != 0 {
-			t.Errorf("%d connections undecided after Close", n)
+		if n := s.opts.Limit.State().Waiting; n != 0 {
+			t.Errorf("%d connections wait after Close", n)
 		}
 	})
 	return s, root
@@ -166,7 +169,7 @@ func TestClosedBeforeDecided(t *testing.T) {
 		client := root.dial(t)
 		_ = client.Close()
 		synctest.Wait()
-		if n := s.undecided.mu.conns.Len(); n != 0 {
+		if n := s.opts.Limit.State().Waiting; n != 0 {
 			t.Errorf("%d connections undecided", n)
 		}
 	})
@@ -178,7 +181,7 @@ func TestHalfClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSplitter(root)
+	s := NewSplitter(root, both())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	client, err := net.Dial("tcp", root.Addr().String())
@@ -204,7 +207,7 @@ func TestHalfClosed(t *testing.T) {
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, root := split(t)
-		s.undecided.max = 3
+		s.opts.Limit.maxWaiting = 3
 		start := time.Now()
 		silent := []net.Conn{root.dial(t), root.dial(t), root.dial(t)}
 		synctest.Wait()
@@ -220,7 +223,7 @@ func TestOverload(t *testing.T) {
 		// A place is free again: nobody else is closed.
 		root.dial(t)
 		synctest.Wait()
-		if n := s.undecided.mu.conns.Len(); n != 3 {
+		if n := s.opts.Limit.State().Waiting; n != 3 {
 			t.Errorf("%d connections undecided, want 3", n)
 		}
 	})
@@ -274,7 +277,7 @@ func TestServeReturnsFatalErrors(t *testing.T) {
 	broken := errors.New("broken")
 	root := &memory{newQueue(pipeAddr{}), make(chan error, 1)}
 	root.failures <- broken
-	s := NewSplitter(root)
+	s := NewSplitter(root, both())
 	if err := s.Serve(); !errors.Is(err, broken) {
 		t.Errorf("Serve: %v", err)
 	}

@@ -37,3 +37,6 @@ func (c *counted) Write(p []byte) (int, error) {
 	c.to.sent(len(p))
 	return c.Conn.Write(p)
 }
+
+// NetConn returns the connection whose bytes are counted.
+func (c *counted) NetConn() net.Conn { return c.Conn }
