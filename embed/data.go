@@ -83,10 +83,15 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 		OnFlush:    func(f backend.FlushInfo) { observeFlush(m, f) },
 		OnSnapshot: func(took time.Duration) { m.BackendSnapshot.Observe(took.Seconds()) },
 		OnRewrite:  func(took time.Duration) { m.BackendRewrite.Observe(took.Seconds()) },
+
+		ReserveBytes: int64(cfg.DiskReserveMegabytes) << 20,
 	}); err != nil {
 		return d, err
 	}
 	if err := d.adopt(plan, recovered.Mark.Index); err != nil {
+		return d, err
+	}
+	if err := d.shrink(int64(cfg.BootstrapDefragMegabytes) << 20); err != nil {
 		return d, err
 	}
 	return d, d.build(cfg, recovered)
@@ -101,6 +106,23 @@ func (d *data) adopt(plan datadir.Plan, mark uint64) error {
 		}
 	}
 	return d.dir.DropReceived(d.backend.Flushed().Index + 1)
+}
+
+// shrink rewrites the database file if that frees at least so many bytes; with 0 it does nothing.
+func (d *data) shrink(atLeast int64) error {
+	before, start := d.backend.Sizes(), time.Now()
+	if atLeast == 0 || before.FileBytes-before.InUseBytes < atLeast {
+		return nil
+	}
+	switch err := d.backend.Defragment(context.Background(), nil); {
+	case errors.Is(err, backend.ErrPoisoned):
+		return fmt.Errorf("defragmenting at the start: %w", err)
+	case err != nil: // a member without room for a copy serves as well as before
+		d.logger.Warn("not defragmented at the start", "error", err)
+		return nil
+	}
+	d.logger.Info("defragmented at the start", "took", time.Since(start), "bytes_before", before.FileBytes, "bytes_after", d.backend.Sizes().FileBytes)
+	return nil
 }
 
 // receive stores a database file that another member sends. What the message says of it becomes exact.

@@ -186,6 +186,7 @@ func grpcLimit(cfg *config.Config) int { return int(cfg.MaxRequestBytes) + confi
 func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Server {
 	calls := m.GRPC(cfg.Metrics == "extensive", v3.Catalog())
 	server := v3.NewServer(svc, v3.Options{
+		StopOnDefragment: cfg.Features.Enabled(config.StopGRPCServiceOnDefrag),
 		Limits: v3.Limits{
 			MaxRequestBytes: grpcLimit(cfg), MaxStreams: streams(cfg),
 			KeepAliveMinTime: cfg.KeepAliveMinTime, KeepAliveInterval: cfg.KeepAliveInterval, KeepAliveTimeout: cfg.KeepAliveTimeout,

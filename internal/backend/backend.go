@@ -66,6 +66,7 @@ import (
 // Config says how to open a backend.
 type Config struct {
 	Path            string        // the file; created if absent. Ignored by OpenMemory
+	ReserveBytes    int64         // that Defragment leaves free on the disk
 	FreelistType    string        // "map" (default) or "array": how free pages are kept in memory
 	QuotaBytes      int64         // expected upper bound of the file, for sizing the mapping; 0 = none known
 	PendingBytesMax int64         // Throttle blocks above it; 0 = 256 MiB

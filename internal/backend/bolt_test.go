@@ -182,10 +182,13 @@ func TestDefragmentFailsOnDisk(t *testing.T) {
 }
 
 func TestSpaceIsCheckedFirst(t *testing.T) {
-	if err := checkSpace(t.TempDir(), 1<<60); !errors.Is(err, syscall.ENOSPC) {
+	if err := checkSpace(t.TempDir(), 1<<60, 0); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("an exabyte: %v", err)
 	}
-	if err := checkSpace(t.TempDir(), 1); err != nil {
+	if err := checkSpace(t.TempDir(), 1, 1<<60); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("no room for the reserve: %v", err)
+	}
+	if err := checkSpace(t.TempDir(), 1, 1); err != nil {
 		t.Errorf("a byte: %v", err)
 	}
 }

@@ -29,7 +29,11 @@ func (s *boltStore) startCopy(mapMin int64) (storeCopy, error) {
 	}
 	dir, base := filepath.Split(s.cfg.Path)
 	dir = filepath.Clean(dir)
-	if err := checkSpace(dir, needed); err != nil {
+	reserve := s.cfg.ReserveBytes
+	if mapMin > 0 {
+		reserve = 0 // nothing can be written without the copy
+	}
+	if err := checkSpace(dir, needed, reserve); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(dir, base+leftoverSuffix+"*")
@@ -57,14 +61,15 @@ func (s *boltStore) liveBytes() (int64, error) {
 	return snap.size() - s.freeBytes(), nil
 }
 
-func checkSpace(dir string, needed int64) error {
+// checkSpace refuses a copy that would leave less than a reserve free.
+func checkSpace(dir string, needed, reserve int64) error {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	// Statfs numbers are as large as the file system says; divide, don't multiply.
-	if free := fs.Bavail; free < uint64(needed)/uint64(max(fs.Bsize, 1)) {
-		return fmt.Errorf("%s has %d free blocks of %d bytes for a copy of %d bytes: %w", dir, free, fs.Bsize, needed, syscall.ENOSPC)
+	if block := uint64(max(fs.Bsize, 1)); fs.Bavail < uint64(needed)/block+uint64(reserve)/block {
+		return fmt.Errorf("%s has %d free blocks of %d bytes, too few for a copy of %d bytes and a reserve of %d: %w", dir, fs.Bavail, fs.Bsize, needed, reserve, syscall.ENOSPC)
 	}
 	return nil
 }

@@ -18,7 +18,8 @@ import (
 // maintenanceServer answers operators: state, alarms, hashes, snapshots.
 type maintenanceServer struct {
 	pb.UnimplementedMaintenanceServer
-	svc *service.Service
+	svc    *service.Service
+	outage outage
 }
 
 func (s *maintenanceServer) header() *pb.ResponseHeader {
@@ -67,6 +68,8 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 
 // Defragment rewrites the database file without its free pages. Reads and writes go on meanwhile.
 func (s *maintenanceServer) Defragment(ctx context.Context, _ *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	s.outage.begin()
+	defer s.outage.end()
 	if err := s.svc.Defragment(ctx); err != nil {
 		return nil, toStatus(err)
 	}

@@ -36,6 +36,8 @@ type Options struct {
 	Observe func(kind, clientVersion string)
 	// StreamFailed counts a watch or keep-alive stream that broke while the server did something ("receive", "send"); may be nil.
 	StreamFailed func(doing, api string)
+	// StopOnDefragment has the health service say that the member does not serve while an operator's Defragment is under way.
+	StopOnDefragment bool
 }
 
 // streamWorkers is the number of goroutines that are kept for calls; more are started as needed. A kept one has grown its stack already,
@@ -57,7 +59,7 @@ func NewServer(svc *service.Service, opts Options) *grpc.Server {
 		grpc.ChainUnaryInterceptor(append(opts.Unary, guard.unary)...),
 		grpc.ChainStreamInterceptor(append(opts.Stream, countFailures(opts.StreamFailed), guard.stream)...),
 	}, opts.Options...)...)
-	register(server, svc)
+	register(server, svc, opts.StopOnDefragment)
 	return server
 }
 
@@ -70,13 +72,14 @@ func (l Limits) params() keepalive.ServerParameters {
 	return p
 }
 
-func register(server *grpc.Server, svc *service.Service) {
+func register(server *grpc.Server, svc *service.Service, stopOnDefragment bool) {
+	serving := health.NewServer()
 	server.RegisterService(bytesDesc(&pb.KV_ServiceDesc, kvUnary(svc), kvStreams(svc)), svc)
 	server.RegisterService(bytesDesc(&pb.Lease_ServiceDesc, leaseUnary(svc), leaseStreams(svc)), svc)
 	server.RegisterService(bytesDesc(&pb.Watch_ServiceDesc, nil, watchStreams(svc)), svc)
-	pb.RegisterMaintenanceServer(server, &maintenanceServer{svc: svc})
+	pb.RegisterMaintenanceServer(server, &maintenanceServer{svc: svc, outage: outage{health: serving, wanted: stopOnDefragment}})
 	pb.RegisterClusterServer(server, &clusterServer{svc: svc})
-	healthpb.RegisterHealthServer(server, health.NewServer())
+	healthpb.RegisterHealthServer(server, serving)
 }
 
 // bytesCall is a unary call on wire bytes. The reply belongs to the caller.
