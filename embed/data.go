@@ -80,6 +80,7 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 	}
 	if d.backend, err = backend.Open(backend.Config{
 		Path: plan.Paths.DB, FreelistType: cfg.FreelistType, QuotaBytes: max(0, cfg.QuotaBytes), NoSync: cfg.UnsafeNoFsync,
+		Mlock: cfg.MemoryMlock, FlushEntries: uint64(cfg.BatchLimit),
 		OnFlush:    func(f backend.FlushInfo) { observeFlush(m, f) },
 		OnSnapshot: func(took time.Duration) { m.BackendSnapshot.Observe(took.Seconds()) },
 		OnRewrite:  func(took time.Duration) { m.BackendRewrite.Observe(took.Seconds()) },

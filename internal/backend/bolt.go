@@ -195,6 +195,7 @@ func (c *Config) boltOptions(mapBytes int64) *bbolt.Options {
 		MaxSize:    int(mapBytes) - 1,
 		NoSync:     c.NoSync,
 		NoGrowSync: c.NoSync,
+		Mlock:      c.Mlock,
 	}
 }
 

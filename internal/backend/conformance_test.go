@@ -388,6 +388,32 @@ func TestAfterClose(t *testing.T) {
 	})
 }
 
+// TestFlushEntries: a flush is wanted once so many log entries are not in the file, however small they are.
+func TestFlushEntries(t *testing.T) {
+	b, err := memoryPlace{NewMemoryDisk()}.open(Config{FlushEntries: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for i := int64(1); i <= 7; i++ {
+		b.Append(rev(i), false, []byte("x"))
+		b.Commit(applied(uint64(i)))
+		select {
+		case <-b.FlushWanted():
+			if i != 3 && i != 6 {
+				t.Errorf("a flush is wanted after %d entries", i)
+			}
+			if _, err := b.Flush(uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			if i == 3 || i == 6 {
+				t.Errorf("no flush is wanted after %d entries", i)
+			}
+		}
+	}
+}
+
 func TestThrottleWaitsForAFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := memoryPlace{NewMemoryDisk()}.open(Config{PendingBytesMax: 1000, FlushBytes: 500})

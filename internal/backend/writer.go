@@ -159,7 +159,7 @@ func (b *Backend) publish() bool {
 	b.mu.bytes += w.batch.bytes
 	b.mu.growth += w.batch.growth
 	b.mu.committed = w.batch.applied
-	return b.mu.bytes >= b.cfg.FlushBytes
+	return b.mu.bytes >= b.cfg.FlushBytes || b.cfg.FlushEntries > 0 && w.batch.applied.Index-b.mu.flushed.Index >= b.cfg.FlushEntries
 }
 
 // moveInto returns pending continued by the open spans, of which those before

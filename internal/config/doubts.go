@@ -34,6 +34,9 @@ func (c *Config) doubts() (notices []Notice) {
 	if _, err := strconv.ParseInt(c.AutoCompactionRetention, 10, 64); err != nil && c.AutoCompactionMode == compactRevision {
 		warn("auto-compaction-retention is a duration, but counts revisions with auto-compaction-mode revision: so many are never reached", "auto-compaction-retention", c.AutoCompactionRetention)
 	}
+	if c.FreelistType != "map" && c.FreelistType != "array" {
+		warn("unknown --backend-bbolt-freelist-type counts as map", "backend-bbolt-freelist-type", c.FreelistType)
+	}
 	if c.Metrics != "basic" && c.Metrics != "extensive" {
 		warn("unknown --metrics counts as basic", "metrics", c.Metrics)
 	}

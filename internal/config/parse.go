@@ -217,6 +217,9 @@ func (c *Config) derive() {
 	c.RaftReadTimeout = max(c.RaftReadTimeout, minPeerTimeout)
 	c.RaftWriteTimeout = max(c.RaftWriteTimeout, minPeerTimeout)
 	c.deriveLists()
+	if c.FreelistType != "array" {
+		c.FreelistType = "map"
+	}
 	if !c.validCost() {
 		c.BcryptCost = defaultBcryptCost
 	}
@@ -254,8 +257,10 @@ func (c *Config) checkTicks() error {
 
 func (c *Config) checkNumbers() error {
 	switch {
-	case c.MaxLearners <= 0:
-		return fmt.Errorf("--max-learners must be >0 (set to %d)", c.MaxLearners)
+	case c.MaxLearners < 0:
+		return fmt.Errorf("--max-learners must be >=0 (set to %d)", c.MaxLearners)
+	case c.BatchLimit < 0:
+		return fmt.Errorf("--backend-batch-limit must be >=0 (set to %d)", c.BatchLimit)
 	case c.CompactionBatchLimit < 0:
 		return fmt.Errorf("--compaction-batch-limit must be >=0 (set to %d)", c.CompactionBatchLimit)
 	case min(c.BatchInterval, c.CompactionSleep, c.WatchProgress, c.WarningApply, c.WarningUnary, c.CorruptCheckTime, c.DowngradeCheckTime, c.KeepAliveMinTime, c.KeepAliveInterval, c.KeepAliveTimeout) < 0:
