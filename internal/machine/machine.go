@@ -1,5 +1,5 @@
-// Package machine is the replicated state machine: it applies a committed entry to the key-value store, the leases, the alarms and the
-// membership. It is the only place where these meet.
+// Package machine is the replicated state machine: it applies a committed entry to the key-value store, the leases, the alarms, the users
+// and the membership. It is the only place where these meet.
 //
 // A machine is a value with one owner. Applying the same entries in the same order gives the same state and the same bytes in storage on
 // every member; nothing in here reads a clock, draws randomness or depends on the order of a map. Applying changes memory and hands
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/lease"
 	"github.com/quoin-kv/quoin/internal/membership"
@@ -52,14 +53,15 @@ type Machine struct {
 	leases  *lease.Book
 	members *membership.Cluster
 	alarms  alarms
+	users   *auth.State
 
 	storageVersion string
 }
 
 // Command is one committed entry that carries a request.
 type Command struct {
-	Term uint64
-	Data []byte // an InternalRaftRequest; what is stored does not alias it
+	Index, Term uint64
+	Data        []byte // an InternalRaftRequest; what is stored does not alias it
 	// Wanted tells whether anybody here waits for the reply to the request with this id.
 	Wanted func(id uint64) bool
 }
@@ -77,6 +79,8 @@ type Outcome struct {
 	Leases     []LeaseChange // leases that came or went
 	Compaction bool          // a compaction has begun
 	Alarms     []Alarm       // all alarms after the command, if it may have changed them; not nil then
+	Users      *auth.State   // who may do what after the command, if that has changed
+	Sessions   []Session     // logins and ends of logins
 	Ops        Ops
 }
 
@@ -102,6 +106,7 @@ type LeaseChange struct {
 // apply collects the outcome of one command.
 type apply struct {
 	*Machine
+	index  uint64
 	term   uint64
 	wanted bool // somebody waits for the reply
 	out    Outcome
@@ -113,9 +118,12 @@ func (m *Machine) Apply(cmd Command) Outcome {
 	if err != nil {
 		panic(fmt.Sprintf("machine: committed entry that cannot be applied: %v", err))
 	}
-	a := &apply{Machine: m, term: cmd.Term, wanted: cmd.Wanted(in.ID())}
+	a := &apply{Machine: m, index: cmd.Index, term: cmd.Term, wanted: cmd.Wanted(in.ID())}
 	a.out.ID, a.out.Kind = in.ID(), kindOf(in.Field)
 	if a.out.Err = m.admit(in.Request); a.out.Err == nil {
+		a.out.Err = a.mayApply(&in)
+	}
+	if a.out.Err == nil {
 		over := m.overQuota(in.Request)
 		a.dispatch(&in)
 		if over && a.out.Err == nil {
@@ -150,6 +158,47 @@ func kindOf(f request.Field) string {
 		return "ClusterMemberAttrSet"
 	case request.FieldDowngradeInfoSet:
 		return "DowngradeInfoSet"
+	}
+	return authKindOf(f)
+}
+
+// authKindOf is kindOf for requests about users and roles.
+func authKindOf(f request.Field) string {
+	switch f {
+	case request.FieldAuthEnable:
+		return "AuthEnable"
+	case request.FieldAuthDisable:
+		return "AuthDisable"
+	case request.FieldAuthStatus:
+		return "AuthStatus"
+	case request.FieldAuthenticate:
+		return "Authenticate"
+	case request.FieldAuthUserAdd:
+		return "AuthUserAdd"
+	case request.FieldAuthUserDelete:
+		return "AuthUserDelete"
+	case request.FieldAuthUserGet:
+		return "AuthUserGet"
+	case request.FieldAuthUserChangePassword:
+		return "AuthUserChangePassword"
+	case request.FieldAuthUserGrantRole:
+		return "AuthUserGrantRole"
+	case request.FieldAuthUserRevokeRole:
+		return "AuthUserRevokeRole"
+	case request.FieldAuthUserList:
+		return "AuthUserList"
+	case request.FieldAuthRoleList:
+		return "AuthRoleList"
+	case request.FieldAuthRoleAdd:
+		return "AuthRoleAdd"
+	case request.FieldAuthRoleDelete:
+		return "AuthRoleDelete"
+	case request.FieldAuthRoleGet:
+		return "AuthRoleGet"
+	case request.FieldAuthRoleGrantPermission:
+		return "AuthRoleGrantPermission"
+	case request.FieldAuthRoleRevokePermission:
+		return "AuthRoleRevokePermission"
 	}
 	return "unknown"
 }
@@ -229,6 +278,10 @@ func (a *apply) dispatch(in *request.Internal) {
 	case *request.DowngradeVersionTest:
 		a.replyEmpty()
 	default:
+		if isAuth(r) {
+			a.auth(r)
+			return
+		}
 		panic(fmt.Sprintf("machine: committed request of kind %d, which this version cannot apply", in.Field))
 	}
 }

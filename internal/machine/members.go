@@ -12,6 +12,9 @@ import (
 // minStorageVersion is the first cluster version whose members note the version of the storage in it.
 var minStorageVersion = membership.Version{Major: 3, Minor: 6}
 
+// undecidedVersion is the cluster version while not all members have told theirs.
+var undecidedVersion = membership.Version{Major: 3}
+
 // ApplyConfChange applies a committed change of the configuration. If it breaks a rule it is refused, with nothing changed: raft then
 // takes it as a change of node 0, which does nothing.
 func (m *Machine) ApplyConfChange(cc wire.ConfChange) error {
@@ -40,11 +43,30 @@ func (a *apply) setClusterVersion(version string) {
 		return
 	}
 	a.write(write)
-	if v, err := membership.ParseVersion(version); err == nil && !v.Less(minStorageVersion) {
-		a.storageVersion = version
-		a.storage.Put(schema.Meta, []byte(schema.MetaStorageVersion), []byte(version))
-	}
+	a.alignStorageVersion()
 	a.replyEmpty()
+}
+
+// alignStorageVersion marks the storage with the version of the cluster: every member's server can read what any member writes. A cluster
+// of the undecided version says nothing about its storage.
+func (m *Machine) alignStorageVersion() {
+	v, err := membership.ParseVersion(m.members.Version())
+	if err != nil || v == undecidedVersion {
+		return
+	}
+	marked := v.String()
+	if v.Less(minStorageVersion) {
+		marked = ""
+	}
+	if marked == m.storageVersion {
+		return
+	}
+	m.storageVersion = marked
+	if marked == "" {
+		m.storage.Delete(schema.Meta, []byte(schema.MetaStorageVersion))
+		return
+	}
+	m.storage.Put(schema.Meta, []byte(schema.MetaStorageVersion), []byte(marked))
 }
 
 // setAttributes notes what a member tells of itself. A member that is gone tells nothing any more.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/lease"
 	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/mvcc"
@@ -12,7 +13,7 @@ import (
 
 // Restore builds the machine from what storage kept. openReader gives a reader of everything committed to storage so far.
 func Restore(cfg Config, storage Storage, saved Saved, openReader func() mvcc.Reader) (*Machine, error) {
-	m := &Machine{cfg: cfg, storage: storage, leases: lease.NewBook(), members: membership.New()}
+	m := &Machine{cfg: cfg, storage: storage, leases: lease.NewBook(), members: membership.New(), users: auth.New()}
 	load := []struct {
 		bucket schema.Bucket
 		fn     func(key, value []byte) error
@@ -22,15 +23,20 @@ func Restore(cfg Config, storage Storage, saved Saved, openReader func() mvcc.Re
 		{schema.MembersRemoved, m.loadMembership(schema.MembersRemoved)},
 		{schema.Members, m.loadMembership(schema.Members)},
 		{schema.Cluster, m.loadMembership(schema.Cluster)},
+		{schema.Auth, m.loadUsers(schema.Auth)},
+		{schema.AuthUsers, m.loadUsers(schema.AuthUsers)},
+		{schema.AuthRoles, m.loadUsers(schema.AuthRoles)},
 	}
 	for _, l := range load {
 		if err := saved.ForEach(l.bucket, l.fn); err != nil {
 			return nil, fmt.Errorf("machine: restoring bucket %s: %w", l.bucket.Name(), err)
 		}
 	}
+	m.users.Complete()
 	if err := m.restoreKeySpace(saved, openReader); err != nil {
 		return nil, fmt.Errorf("machine: restoring the key space: %w", err)
 	}
+	m.alignStorageVersion() // whoever wrote the storage may have stopped before it had marked it
 	return m, nil
 }
 
@@ -54,6 +60,10 @@ func (m *Machine) loadAlarm(key, _ []byte) error {
 
 func (m *Machine) loadMembership(bucket schema.Bucket) func(key, value []byte) error {
 	return func(key, value []byte) error { return m.members.Load(bucket, key, value) }
+}
+
+func (m *Machine) loadUsers(bucket schema.Bucket) func(key, value []byte) error {
+	return func(key, value []byte) error { return m.users.Load(bucket, key, value) }
 }
 
 // restoreKeySpace rebuilds the key index and reattaches keys to their leases.

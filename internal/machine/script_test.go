@@ -123,10 +123,13 @@ func (s *script) command(line string) {
 func (s *script) apply(text string) {
 	var r pb.InternalRaftRequest
 	s.check(prototext.Unmarshal([]byte(text), &r))
-	r.Header = &pb.RequestHeader{ID: 7}
+	if r.Header == nil {
+		r.Header = &pb.RequestHeader{}
+	}
+	r.Header.ID = 7
 	data, err := proto.Marshal(&r)
 	s.check(err)
-	out := s.machine.Apply(machine.Command{Term: 1, Data: data, Wanted: func(id uint64) bool { return id == 7 }})
+	out := s.machine.Apply(machine.Command{Index: s.index + 1, Term: 1, Data: data, Wanted: func(id uint64) bool { return id == 7 }})
 	if out.Err != nil {
 		s.printf("error: %v", out.Err)
 	} else {
@@ -137,6 +140,12 @@ func (s *script) apply(text string) {
 	}
 	for _, l := range out.Leases {
 		s.printf("lease %+v", l)
+	}
+	for _, one := range out.Sessions {
+		s.printf("session %+v", one)
+	}
+	if out.Users != nil {
+		s.printf("users at %d, in force: %t", out.Users.Revision(), out.Users.Enabled())
 	}
 	s.commit()
 }
@@ -159,6 +168,18 @@ func responseOf(r *pb.InternalRaftRequest) proto.Message {
 		return new(pb.LeaseGrantResponse)
 	case r.Alarm != nil:
 		return new(pb.AlarmResponse)
+	case r.AuthStatus != nil:
+		return new(pb.AuthStatusResponse)
+	case r.Authenticate != nil:
+		return new(pb.AuthenticateResponse)
+	case r.AuthUserGet != nil:
+		return new(pb.AuthUserGetResponse)
+	case r.AuthUserList != nil:
+		return new(pb.AuthUserListResponse)
+	case r.AuthRoleList != nil:
+		return new(pb.AuthRoleListResponse)
+	case r.AuthRoleGet != nil:
+		return new(pb.AuthRoleGetResponse)
 	}
 	return new(pb.CompactionResponse) // a header alone
 }

@@ -94,7 +94,7 @@ func (a *Applier) applyOne(e *wire.Entry, wanted func(id uint64) bool, b *Batch)
 	case len(e.Data) == 0:
 		b.NewTerm = e.Term
 	default:
-		out := a.machine.Apply(machine.Command{Term: e.Term, Data: e.Data, Wanted: wanted})
+		out := a.machine.Apply(machine.Command{Index: e.Index, Term: e.Term, Data: e.Data, Wanted: wanted})
 		b.Compaction = b.Compaction || out.Compaction
 		b.Events = append(b.Events, out.Events...)
 		b.Outcomes = append(b.Outcomes, out)

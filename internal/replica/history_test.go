@@ -80,7 +80,7 @@ func applyNaively(m *machine.Machine, e *wire.Entry) {
 		}
 		_ = m.ApplyConfChange(cc) // a refused change changes nothing
 	case len(e.Data) > 0:
-		m.Apply(machine.Command{Term: e.Term, Data: e.Data, Wanted: func(uint64) bool { return false }})
+		m.Apply(machine.Command{Index: e.Index, Term: e.Term, Data: e.Data, Wanted: func(uint64) bool { return false }})
 	}
 }
 
