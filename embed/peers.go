@@ -88,7 +88,8 @@ func newPeers(cfg *config.Config, d *data, overTLS func(transport.DialFunc) tran
 	p.transport = transport.New(transport.Config{
 		Logger: logger, ID: d.meta.NodeID, ClusterID: d.meta.ClusterID, Version: version.Version,
 		PeerURLs: cfg.AdvertisePeerURLs.Strings(), OverTLS: overTLS, Local: p.link, Metrics: peerMetrics(&metrics.Peers, d.meta.NodeID),
-		DialTimeout: dialTimeout(cfg),
+		DialTimeout: dialTimeout(cfg), Dial: dialFromHere(cfg, logger),
+		Timing: transport.Timing{Read: cfg.RaftReadTimeout, Write: cfg.RaftWriteTimeout},
 	})
 	p.client = peer.NewClient(p.transport.Client(), d.meta.ClusterID, d.meta.NodeID, p.transport.Connected)
 	return p

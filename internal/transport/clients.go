@@ -39,7 +39,7 @@ type clients struct {
 }
 
 func newClients(cfg Config) clients {
-	stream := newHTTPTransport(cfg, cfg.Timing.IO)
+	stream := newHTTPTransport(cfg, cfg.Timing.Read)
 	stream.MaxIdleConnsPerHost = -1 // an idle connection would run into its time for reading
 	post := newHTTPTransport(cfg, 0)
 	post.ResponseHeaderTimeout = cfg.Timing.Answer
@@ -71,7 +71,7 @@ func newHTTPTransport(cfg Config, readTimeout time.Duration) *http.Transport {
 		if err != nil {
 			return nil, err
 		}
-		return &timedConn{Conn: conn, read: readTimeout, write: cfg.Timing.IO}, nil
+		return &timedConn{Conn: conn, read: readTimeout, write: cfg.Timing.Write}, nil
 	}
 	t := &http.Transport{
 		Protocols:           &protocols,

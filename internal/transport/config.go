@@ -63,6 +63,8 @@ type Timing struct {
 	// IO is the time in which a read or write on a stream's connection must make progress. Zero: 5 s. A third of it is the time
 	// after which a stream without messages carries a sign of life.
 	IO time.Duration
+	// Read and Write take the place of IO for reads and writes that somebody waits for, where they may take longer. Zero: IO.
+	Read, Write time.Duration
 	// Answer is the time that a peer has to answer a request of the pipeline, or a snapshot, once it has all of it. Zero: 5 s.
 	Answer time.Duration
 	// Redial is the pause before a stream is opened again. Zero: 100 ms.
@@ -74,8 +76,11 @@ type Timing struct {
 }
 
 func (t Timing) withDefaults() Timing {
+	t.IO = cmp.Or(t.IO, 5*time.Second)
 	return Timing{
-		IO:     cmp.Or(t.IO, 5*time.Second),
+		IO:     t.IO,
+		Read:   cmp.Or(t.Read, t.IO),
+		Write:  cmp.Or(t.Write, t.IO),
 		Answer: cmp.Or(t.Answer, 5*time.Second),
 		Redial: cmp.Or(t.Redial, 100*time.Millisecond),
 		Probe:  cmp.Or(t.Probe, 4*time.Second),

@@ -168,7 +168,7 @@ func (s *streamWriter) begin(ctx context.Context) error {
 // arm gives the next write its time. When ctx ends the deadline is moved into the past; looking at ctx after the deadline is set
 // makes sure that this is not undone.
 func (s *streamWriter) arm(ctx context.Context) error {
-	if err := s.rc.SetWriteDeadline(time.Now().Add(s.p.t.cfg.Timing.IO)); err != nil {
+	if err := s.rc.SetWriteDeadline(time.Now().Add(s.p.t.cfg.Timing.Write)); err != nil {
 		return err
 	}
 	return ctx.Err()

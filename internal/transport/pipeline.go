@@ -180,7 +180,7 @@ func (t *Transport) body(ctx context.Context, w http.ResponseWriter, r *http.Req
 	ctx, cancel := context.WithCancel(ctx)
 	undo := context.AfterFunc(t.ctx, cancel)
 	unbreak := breakOn(ctx, func() { _ = rc.SetReadDeadline(timePast()) })
-	return &deadlineReader{ctx: ctx, rc: rc, body: r.Body, time: t.cfg.Timing.IO, read: count}, func() {
+	return &deadlineReader{ctx: ctx, rc: rc, body: r.Body, time: t.cfg.Timing.Read, read: count}, func() {
 		unbreak()
 		undo()
 		cancel()
