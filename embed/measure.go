@@ -63,6 +63,15 @@ func observeFlush(m *ops.Metrics, f backend.FlushInfo) {
 	m.Flushed(f.Took, f.Bytes, f.Records)
 }
 
+// observeAlarms shows which alarms are raised.
+func observeAlarms(m *ops.Metrics, raised []service.AlarmName) {
+	var labels [][]string
+	for _, a := range raised {
+		labels = append(labels, []string{membership.FormatID(a.Member), a.Kind})
+	}
+	m.Alarms.Set(labels)
+}
+
 // gauges registers what is read when somebody scrapes.
 type gauges struct {
 	metrics *ops.Metrics
@@ -114,13 +123,9 @@ func (g *gauges) member() {
 	g.constant("etcd_server_id", "Id of this member.", "server_id", g.self)
 	g.constant("etcd_server_version", "Version of this server.", "server_version", version.Version)
 	g.constant("etcd_server_go_version", "Version of Go.", "server_go_version", runtime.Version())
-	g.metrics.RegisterState("etcd_cluster_version", "Version of the cluster.", []string{"cluster_version"}, func(holds func(...string)) {
-		if _, cluster, _ := g.svc.Versions(); cluster != "" {
-			holds(majorMinor(cluster))
-		}
-	})
-	g.metrics.RegisterState("etcd_debugging_server_alarms", "Alarms that are raised.", []string{"server_id", "alarm_type"}, func(holds func(...string)) {
-		g.svc.EachAlarm(func(member uint64, kind string) { holds(membership.FormatID(member), kind) })
+	g.metrics.RegisterVersion("etcd_cluster_version", "Version of the cluster.", "cluster_version", func() string {
+		_, cluster, _ := g.svc.Versions()
+		return majorMinor(cluster)
 	})
 	g.add("etcd_debugging_auth_revision", "Revision of users and roles.", func() float64 { return 1 })
 }

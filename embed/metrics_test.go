@@ -112,14 +112,16 @@ func TestMetricsInUse(t *testing.T) {
 	}
 	has(t, p, 5, "etcd_mvcc_put_total") // a, b, c, and two of the transaction
 	has(t, p, 1, "etcd_mvcc_delete_total")
-	has(t, p, 7, "etcd_mvcc_range_total") // get, compacted get, compare, compare and three gets in transactions
+	has(t, p, 11, "etcd_mvcc_range_total") // get, compacted get, compare, compare and three gets in transactions, four health checks
 	has(t, p, 2, "etcd_mvcc_txn_total")
 	has(t, p, 11, "etcd_debugging_mvcc_total_put_size_in_bytes")
 	has(t, p, 2, "etcd_debugging_mvcc_keys_total")
-	has(t, p, 1, "etcd_server_range_duration_seconds_count", "success", "true")
+	has(t, p, 5, "etcd_server_range_duration_seconds_count", "success", "true")
 	has(t, p, 1, "etcd_server_range_duration_seconds_count", "success", "false")
 	has(t, p, 3, "etcd_server_apply_duration_seconds_count", "op", "Put", "success", "true", "version", "v3")
 	has(t, p, 3, "etcd_server_request_duration_seconds_count", "type", "Put", "success", "true")
+	has(t, p, 1, "etcd_server_request_duration_seconds_count", "type", "ClusterVersionSet", "success", "true")
+	has(t, p, 1, "etcd_server_request_duration_seconds_count", "type", "ClusterMemberAttrSet", "success", "true")
 	has(t, p, 1, "etcd_server_request_duration_seconds_count", "type", "ReadonlyTxn", "success", "true")
 	has(t, p, 3, "grpc_server_handled_total", "grpc_method", "Put", "grpc_code", "OK")
 	has(t, p, 3, "grpc_server_handling_seconds_count", "grpc_method", "Put")

@@ -58,6 +58,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 			LeaseExpired: metrics.LeaseExpired.Inc,
 			ReadTxn:      func(ranges int) { countOps(metrics, machine.Ops{Ranges: ranges}) },
 			Promoted:     metrics.Promoted,
+			Alarms:       func(raised []service.AlarmName) { observeAlarms(metrics, raised) },
 			HashedFile:   metrics.HashedFile, HashedRevision: metrics.HashedRevision,
 			WatchSent: metrics.WatchSent, WatchAnswered: metrics.WatchAnswered, WatchProgressed: metrics.WatchProgressed,
 		},

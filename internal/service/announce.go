@@ -42,7 +42,9 @@ func (s *Service) announce() error {
 		return err
 	}
 	r := request.MemberAttrSet{MemberID: s.cfg.MemberID, Attributes: &request.MemberAttributes{Name: s.cfg.Name, ClientURLs: s.cfg.ClientURLs}}
+	start := s.clock.Now()
 	_, err := s.propose(s.ctx, request.FieldMemberAttrSet, r.Append(nil))
+	s.observe("ClusterMemberAttrSet", start, err)
 	return err
 }
 
@@ -82,7 +84,9 @@ func (s *Service) decideVersion(ctx context.Context) error {
 	}
 	s.cfg.Logger.Info("cluster version is due", "version", next.String(), "was", c.version)
 	r := request.ClusterVersionSet{Version: next.String()}
+	start := s.clock.Now()
 	_, err = s.propose(ctx, request.FieldClusterVersionSet, r.Append(nil))
+	s.observe("ClusterVersionSet", start, err)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/request"
@@ -66,9 +67,26 @@ func (s *Service) measure(hook func(took time.Duration)) (ends func()) {
 
 // observe counts a request.
 func (s *Service) observe(kind string, start time.Time, err error) {
-	if s.cfg.Metrics.Request != nil {
-		s.cfg.Metrics.Request(kind, s.since(start), err)
+	if s.cfg.Metrics.Request == nil {
+		return
 	}
+	if kind != "Range" && kind != "ReadonlyTxn" && refusedWhenApplied(err) {
+		err = nil
+	}
+	s.cfg.Metrics.Request(kind, s.since(start), err)
+}
+
+// refusedWhenApplied reports whether a proposal was decided, though not as its client wished. For measurements it has succeeded then.
+func refusedWhenApplied(err error) bool {
+	known, ok := kverr.From(err)
+	if !ok {
+		return false
+	}
+	switch known.Code {
+	case kverr.CodeUnavailable, kverr.CodeCanceled, kverr.CodeDeadlineExceeded, kverr.CodeUnknown:
+		return false
+	}
+	return known != kverr.TooManyRequests && known != kverr.RequestTooLarge
 }
 
 // Put answers a PutRequest.

@@ -258,7 +258,9 @@ func (e *expiry) begin() bool {
 // If that fails the lease is found expired again later.
 func (s *Service) expire(id int64, term uint64) {
 	raw := (&request.LeaseRevoke{ID: id}).Append(nil)
+	start := s.clock.Now()
 	_, err := s.proposeInTerm(s.ctx, term, request.FieldLeaseRevoke, raw)
+	s.observe("LeaseRevoke", start, err)
 	switch {
 	case err == nil:
 		if s.cfg.Metrics.LeaseExpired != nil {

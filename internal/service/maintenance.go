@@ -72,13 +72,6 @@ func (s *Service) ActiveAlarms() []string {
 	return names
 }
 
-// EachAlarm calls fn with the member and the name of each alarm that is raised.
-func (s *Service) EachAlarm(fn func(member uint64, kind string)) {
-	for _, a := range *s.alarms.Load() {
-		fn(a.MemberID, alarmName(a.Kind))
-	}
-}
-
 // Alarm lists, raises or clears alarms and returns the encoded response. Listing by kind 0 lists all.
 func (s *Service) Alarm(ctx context.Context, r request.Alarm) (reply []byte, err error) {
 	if r.Action == request.AlarmGet {

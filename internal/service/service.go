@@ -66,6 +66,7 @@ type Metrics struct {
 	LeaseExpired func()
 	ReadTxn      func(ranges int) // a transaction that only reads, compares counted as ranges
 	Promoted     func(err error)  // a learner by this leader, or not
+	Alarms       func(raised []AlarmName)
 	// HashedFile and HashedRevision measure hashes of the database file and of the key space.
 	HashedFile, HashedRevision func(took time.Duration)
 	// WatchSent measures responses with events; WatchAnswered and WatchProgressed those to requests and of progress.
@@ -140,7 +141,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	s.restoreLeases(m.Leases())
 	s.cluster.Store(readCluster(m))
 	alarms := m.Alarms()
-	s.alarms.Store(&alarms)
+	s.setAlarms(alarms)
 	s.hub = watch.New(s.watchConfig(m.Rev()))
 	return s
 }
@@ -174,7 +175,7 @@ func (s *Service) Applied(b *replica.Batch) {
 			s.leaseChanges(o.Leases)
 		}
 		if o.Alarms != nil {
-			s.alarms.Store(&o.Alarms)
+			s.setAlarms(o.Alarms)
 		}
 		if o.OverQuota && !s.anyRaised(request.AlarmNoSpace) {
 			s.raiseNoSpace()
@@ -199,7 +200,26 @@ func (s *Service) installed(m *machine.Machine) {
 	s.leases.forget()
 	s.restoreLeases(m.Leases())
 	alarms := m.Alarms()
+	s.setAlarms(alarms)
+}
+
+// setAlarms takes note of the alarms that are raised now.
+func (s *Service) setAlarms(alarms []machine.Alarm) {
 	s.alarms.Store(&alarms)
+	if s.cfg.Metrics.Alarms == nil {
+		return
+	}
+	names := make([]AlarmName, len(alarms))
+	for i, a := range alarms {
+		names[i] = AlarmName{a.MemberID, alarmName(a.Kind)}
+	}
+	s.cfg.Metrics.Alarms(names)
+}
+
+// AlarmName is an alarm as people read it.
+type AlarmName struct {
+	Member uint64
+	Kind   string // NOSPACE, CORRUPT
 }
 
 // now is the monotonic time in nanoseconds.

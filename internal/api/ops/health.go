@@ -31,13 +31,14 @@ const checkTimeout = 7 * time.Second
 type HealthObserver struct {
 	Health func(ok bool)
 	Check  func(endpoint, name string, ok bool)
+	Read   func(took time.Duration, err error) // each read that a check does
 }
 
 // RegisterHealth adds /health, /livez and /readyz.
 func RegisterHealth(mux *http.ServeMux, m Member, obs HealthObserver) {
 	mux.Handle("/health", getOnly(&health{m, obs}))
 	read := func(linearizable bool) func(context.Context) error {
-		return func(ctx context.Context) error { return m.Probe(ctx, linearizable) }
+		return func(ctx context.Context) error { return probe(ctx, m, linearizable, obs) }
 	}
 	local := check{"serializable_read", read(false)}
 	registerChecks(mux, "livez", obs, []check{local})
@@ -47,6 +48,16 @@ func RegisterHealth(mux *http.ServeMux, m Member, obs HealthObserver) {
 		{"linearizable_read", read(true)},
 		{"non_learner", func(context.Context) error { return notLearner(m) }},
 	})
+}
+
+// probe reads, and counts the read.
+func probe(ctx context.Context, m Member, linearizable bool, obs HealthObserver) error {
+	start := time.Now()
+	err := m.Probe(ctx, linearizable)
+	if obs.Read != nil {
+		obs.Read(time.Since(start), err)
+	}
+	return err
 }
 
 func notCorrupt(m Member) error {
@@ -114,7 +125,7 @@ func (h *health) reason(ctx context.Context, excluded []string, local bool) stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	if err := h.member.Probe(ctx, !local); err != nil {
+	if err := probe(ctx, h.member, !local, h.obs); err != nil {
 		return "RANGE ERROR:" + err.Error()
 	}
 	return ""

@@ -29,35 +29,57 @@ func (g *labelled) Collect(metrics chan<- prometheus.Metric) {
 	})
 }
 
-// RegisterState adds a gauge that is 1 for the label values that hold now, as read names them, and 0 for those that held at an earlier
-// scrape. Values must come from a small set.
-func (m *Metrics) RegisterState(name, help string, labels []string, read func(holds func(labels ...string))) {
-	past := &states{held: map[string][]string{}}
-	m.RegisterLabelled(name, help, labels, func(set func(float64, ...string)) { past.collect(set, read) })
+// States is a gauge that is 1 for the label values that hold now, and 0 for those that held before. Values must come from a small set.
+type States struct {
+	gauge *prometheus.GaugeVec
+	mu    sync.Mutex
+	held  map[string][]string
 }
 
-// states remembers which label values have held.
-type states struct {
-	mu   sync.Mutex
-	held map[string][]string
+func newStates(gauge *prometheus.GaugeVec) *States {
+	return &States{gauge: gauge, held: map[string][]string{}}
 }
 
-func (s *states) collect(set func(float64, ...string), read func(holds func(labels ...string))) {
+// Set says which label values hold now.
+func (s *States) Set(now [][]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var now []string
-	read(func(labels ...string) {
-		key := strings.Join(labels, "\xff")
-		if !slices.Contains(now, key) {
-			now = append(now, key)
-			s.held[key] = labels
-		}
-	})
-	for key, labels := range s.held {
+	for _, labels := range now {
+		s.held[strings.Join(labels, "\xff")] = labels
+	}
+	for _, labels := range s.held {
+		holds := slices.ContainsFunc(now, func(one []string) bool { return slices.Equal(one, labels) })
 		value := 0.0
-		if slices.Contains(now, key) {
+		if holds {
 			value = 1
 		}
-		set(value, labels...)
+		s.gauge.WithLabelValues(labels...).Set(value)
 	}
+}
+
+// RegisterVersion adds a gauge that is 1 for the version that read gives when somebody scrapes, and 0 for those that it gave before. It is
+// absent until read gives one that is not empty.
+func (m *Metrics) RegisterVersion(name, help, label string, read func() string) {
+	states := newStates(prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{label}))
+	m.registry.MustRegister(&asked{states, func() [][]string {
+		if v := read(); v != "" {
+			return [][]string{{v}}
+		}
+		return nil
+	}})
+}
+
+// asked are states that are asked for when somebody scrapes.
+type asked struct {
+	states *States
+	read   func() [][]string
+}
+
+// Describe implements prometheus.Collector.
+func (a *asked) Describe(descs chan<- *prometheus.Desc) { a.states.gauge.Describe(descs) }
+
+// Collect implements prometheus.Collector.
+func (a *asked) Collect(metrics chan<- prometheus.Metric) {
+	a.states.Set(a.read())
+	a.states.gauge.Collect(metrics)
 }

@@ -78,9 +78,6 @@ func (g *Gauge) collector() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), g.Read)
 }
 
-// Collect adds metrics that another room keeps in a form of its own.
-func (m *Metrics) Collect(c prometheus.Collector) { m.registry.MustRegister(c) }
-
 // GRPC counts calls by service, method and code, and if extensive also measures their times. What catalog names is there from the start,
 // at zero. It may be called once.
 func (m *Metrics) GRPC(extensive bool, catalog map[string]grpc.ServiceInfo) *grpcprom.ServerMetrics {
@@ -130,6 +127,10 @@ func (m *Metrics) Health() HealthObserver {
 			}
 			m.check.WithLabelValues(endpoint, name).Set(value)
 			m.checks.WithLabelValues(endpoint, name, status).Inc()
+		},
+		Read: func(took time.Duration, err error) {
+			m.Range(took, err)
+			m.Request("Range", took, err)
 		},
 	}
 }

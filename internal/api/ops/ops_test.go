@@ -171,18 +171,16 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics()
 	m.Register(Gauge{Name: "a_gauge", Read: func() float64 { return 7 }})
 	version := ""
-	m.RegisterState("a_version", "", []string{"v"}, func(holds func(...string)) {
-		if version != "" {
-			holds(version)
-		}
-	})
+	m.RegisterVersion("a_version", "", "v", func() string { return version })
 	if got := scrape(t, m); strings.Contains(got, "a_version") {
 		t.Error("an undecided version is shown")
 	}
 	version = "3.6"
 	scrape(t, m)
 	version = "3.7"
-	h := pages(&fake{leaderless: true}, m.Health())
+	observer := m.Health()
+	observer.Read = nil
+	h := pages(&fake{leaderless: true}, observer)
 	for _, path := range []string{"/health", "/health?serializable=true", "/livez", "/readyz"} {
 		ask(h, http.MethodGet, path)
 	}

@@ -16,6 +16,7 @@ type ServerMetrics struct {
 	LeaderChanges   prometheus.Counter
 	LateHeartbeats  prometheus.Counter
 	Installing      prometheus.Gauge
+	Alarms          *States // server_id, alarm_type
 
 	promoteFailures  *prometheus.CounterVec // Reason
 	promoteSuccesses prometheus.Counter
@@ -35,6 +36,7 @@ func newServerMetrics(f factory) ServerMetrics {
 		LeaderChanges:   f.counter("etcd_server_leader_changes_seen_total", "Leaders seen."),
 		LateHeartbeats:  f.counter("etcd_server_heartbeat_send_failures_total", "Heartbeats of this leader that were late by more than an interval."),
 		Installing:      f.gauge("etcd_server_snapshot_apply_in_progress_total", "Whether a received snapshot is being installed."),
+		Alarms:          newStates(f.gauges("etcd_debugging_server_alarms", "Alarms that are raised.", "server_id", "alarm_type")),
 
 		promoteFailures:  f.counters("etcd_server_learner_promote_failures", "Learners that this leader gave no vote.", "Reason"),
 		promoteSuccesses: f.counter("etcd_server_learner_promote_successes", "Learners that this leader gave a vote."),
