@@ -21,6 +21,7 @@ const (
 	modCobra       = "github.com/spf13/cobra"
 	modEtcdAPI     = "go.etcd.io/etcd/api/v3"
 	modGRPC        = "google.golang.org/grpc"
+	modJWT         = "github.com/golang-jwt/jwt/v5"
 	modGRPCMetrics = "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	modGateway     = "github.com/grpc-ecosystem/grpc-gateway/v2"
 	modPflag       = "github.com/spf13/pflag"
@@ -58,11 +59,12 @@ func house() []room {
 		},
 		{path: "internal/schema", floor: vocabulary, outside: []string{modProtobuf}},
 
+		{path: "internal/auth", floor: kernel, imports: []string{"internal/kverr", "internal/request", "internal/schema"}},
 		{path: "internal/lease", floor: kernel, imports: []string{"internal/kverr", "internal/schema"}},
 		{
 			path: "internal/machine", floor: kernel,
 			imports:  []string{"internal/kverr", "internal/request", "internal/schema"},
-			sideways: []string{"internal/lease", "internal/membership", "internal/mvcc", "raft/wire"},
+			sideways: []string{"internal/auth", "internal/lease", "internal/membership", "internal/mvcc", "raft/wire"},
 		},
 		{
 			path: "internal/membership", floor: kernel,
@@ -94,6 +96,7 @@ func house() []room {
 		},
 
 		{path: "internal/certs", floor: fanOut},
+		{path: "internal/token", floor: fanOut, outside: []string{modJWT}},
 		{path: "internal/transport", floor: fanOut, imports: []string{"raft/wire"}},
 		{
 			path: "internal/watch", floor: fanOut,
@@ -177,6 +180,7 @@ func house() []room {
 		{path: "sim/plan", floor: beside, sideways: []string{"sim/engine"}},
 		{path: "test/behaviour", floor: beside},
 		{path: "test/cluster", floor: beside},
+		{path: "test/deploy", floor: beside},
 		{path: "test/policy", floor: beside},
 	}
 }
