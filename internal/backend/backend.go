@@ -56,8 +56,10 @@ package backend
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -75,6 +77,8 @@ type Config struct {
 	NoSync          bool          // never fsync: loses the file on power failure
 	Mlock           bool          // keep the file's pages in memory
 	LockTimeout     time.Duration // how long to wait for another process to close the file; 0 = 1 s
+	SumsPath        string        // where the checksums of the file are kept for the next Open; empty: nowhere
+	Logger          *slog.Logger  // for what is worth knowing and no error; nil = none
 
 	// OnFlush, if set, is told about every flush that wrote, by the flusher.
 	OnFlush func(FlushInfo)
@@ -135,11 +139,17 @@ type Backend struct {
 	// last step of a rewrite. rewriting is held for a whole rewrite.
 	turn      chan struct{}
 	rewriting chan struct{}
-	store     store // guarded by turn
+	store     store  // guarded by turn
+	ledger    ledger // likewise
+
+	damage struct {
+		first atomic.Pointer[CorruptError]
+		found chan struct{} // closed when there is one
+	}
 
 	mu struct {
 		sync.Mutex
-		snap      snapshot
+		snap      *state
 		pending   layers
 		base      uint64 // ordinal of the first pending record, counted since Open
 		batches   []batch
@@ -161,6 +171,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.LockTimeout = orDefault(c.LockTimeout, time.Second)
 	c.mapFloorBytes = orDefault(c.mapFloorBytes, 10<<30)
 	c.activity = &activity{}
+	c.Logger = orDefault(c.Logger, slog.New(slog.DiscardHandler))
 	switch {
 	case c.FlushBytes > c.PendingBytesMax || c.FlushBytes < 0:
 		return c, fmt.Errorf("backend: FlushBytes %d is not within PendingBytesMax %d", c.FlushBytes, c.PendingBytesMax)
@@ -187,11 +198,7 @@ func (c *Config) step(name string) {
 }
 
 // newBackend takes over s, also when it fails.
-func newBackend(cfg Config, path string, s store) (*Backend, error) {
-	snap, err := s.snapshot()
-	if err != nil {
-		return nil, closeAfter(err, s)
-	}
+func newBackend(cfg Config, path string, s store, f *found) (*Backend, error) {
 	b := &Backend{
 		cfg:         cfg,
 		path:        path,
@@ -200,13 +207,62 @@ func newBackend(cfg Config, path string, s store) (*Backend, error) {
 		turn:        make(chan struct{}, 1),
 		rewriting:   make(chan struct{}, 1),
 		writer:      writer{open: [][]record{nil}},
+		ledger:      ledger{medium: s.medium(), warn: cfg.Logger.Warn},
 	}
-	b.mu.snap, b.mu.sizes, b.mu.changed = snap, sizesOf(s, snap), make(chan struct{})
-	if err := b.readPosition(snap); err != nil {
-		snap.release()
+	b.damage.found = make(chan struct{})
+	b.mu.changed = make(chan struct{})
+	st, err := b.begin(s, f)
+	if err != nil {
+		return nil, closeAfter(err, s)
+	}
+	b.mu.snap, b.mu.sizes = st, sizesOf(s, st)
+	if err := b.readPosition(st); err != nil {
+		st.release()
 		return nil, closeAfter(err, s)
 	}
 	return b, nil
+}
+
+// begin returns the state of a store that was just surveyed and opened.
+func (b *Backend) begin(s store, f *found) (*state, error) {
+	for _, note := range f.notes {
+		b.cfg.Logger.Warn(note, "file", b.path)
+	}
+	snap, err := s.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	b.ledger.begin(f, stamp{snap.txid(), f.applied.Index})
+	return b.stateOf(snap), nil
+}
+
+// stateOf joins a snapshot with the content that the ledger knows.
+func (b *Backend) stateOf(snap snapshot) *state {
+	return &state{snapshot: snap, records: b.ledger.content.records, totals: b.ledger.totals, path: b.path, report: b.damaged}
+}
+
+// damaged notes that the file is damaged. Nothing is written to it from now on.
+func (b *Backend) damaged(c *CorruptError) {
+	if b.damage.first.CompareAndSwap(nil, c) {
+		close(b.damage.found)
+	}
+}
+
+// Damaged is closed when the file was found to be damaged. Damage says how.
+func (b *Backend) Damaged() <-chan struct{} { return b.damage.found }
+
+// Damage is what was found first when the file turned out to be damaged, nil
+// if nothing was.
+func (b *Backend) Damage() *CorruptError { return b.damage.first.Load() }
+
+// Verify reads the next part of the file, from a revision on, about budget
+// bytes, and compares it with what was stored. It returns where to go on, and
+// whether this was the end of the file. Damage is a *CorruptError, and is made
+// known by Damaged as well.
+func (b *Backend) Verify(from schema.Rev, budget int64) (next schema.Rev, done bool, err error) {
+	st := b.pinSnapshot()
+	defer st.release()
+	return st.verify(from, budget)
 }
 
 func closeAfter(err error, s store) error {
@@ -217,21 +273,19 @@ func closeAfter(err error, s store) error {
 }
 
 // readPosition finds out how far the file is: applied index, last revision.
-func (b *Backend) readPosition(snap snapshot) error {
-	a, err := parseApplied(b.path, func(key []byte) []byte { return snap.get(schema.Meta, key) })
-	if err != nil {
+func (b *Backend) readPosition(st *state) error {
+	var failed error
+	a, err := parseApplied(b.path, func(key []byte) []byte {
+		v, err := st.get(schema.Meta, key)
+		failed = firstError(failed, err)
+		return v
+	})
+	if err := firstError(failed, err); err != nil {
 		return err
 	}
 	b.mu.committed, b.mu.flushed = a, a
-	b.writer.last = schema.Rev{}
-	if last := snap.lastKey(schema.Key); last != nil {
-		rev, _, err := schema.ParseRev(last)
-		if err != nil {
-			return &CorruptError{Path: b.path, Bucket: schema.Key.Name(), Key: cloneBytes(last), Cause: err}
-		}
-		b.writer.last = rev
-	}
-	return nil
+	b.writer.last, err = st.lastRecord()
+	return err
 }
 
 // parseApplied reads a log position out of the meta bucket. What is missing is
@@ -309,34 +363,32 @@ func sizesOf(s store, snap snapshot) Sizes {
 // Get returns a copy of a small bucket's value in the file; pending changes are
 // not seen. It is meant for restoring after Open. nil means absent.
 func (b *Backend) Get(bucket schema.Bucket, key []byte) []byte {
-	snap := b.pinSnapshot()
-	defer snap.release()
-	return cloneBytes(snap.get(bucket, key))
+	st := b.pinSnapshot()
+	defer st.release()
+	value, err := st.get(bucket, key)
+	if err != nil {
+		return nil // reported: see Damaged
+	}
+	return cloneBytes(value)
 }
 
 // ForEach calls fn for every entry that a bucket has in the file, in key order,
 // until fn returns an error, which it passes on. Pending changes are not seen.
 // Key and value are valid during the call.
 func (b *Backend) ForEach(bucket schema.Bucket, fn func(key, value []byte) error) error {
-	snap := b.pinSnapshot()
-	defer snap.release()
-	c := snap.cursor(bucket)
-	for k, v := c.seek(nil); k != nil; k, v = c.next() {
-		if err := fn(k, v); err != nil {
-			return err
-		}
-	}
-	return nil
+	st := b.pinSnapshot()
+	defer st.release()
+	return st.each(bucket, fn)
 }
 
-func (b *Backend) pinSnapshot() snapshot {
+func (b *Backend) pinSnapshot() *state {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.retainSnapshot()
 }
 
 // retainSnapshot adds a reference to the current snapshot. mu is held.
-func (b *Backend) retainSnapshot() snapshot {
+func (b *Backend) retainSnapshot() *state {
 	if b.mu.snap == nil {
 		panic("backend: expected an open backend, found a closed one")
 	}
@@ -379,6 +431,9 @@ func (b *Backend) Close() error {
 	b.mu.snap = nil
 	b.mu.Unlock()
 	snap.release()
+	if b.ledger.medium != nil {
+		b.ledger.medium.close()
+	}
 	if err := b.store.close(); err != nil {
 		return fmt.Errorf("backend: close %s: %w", b.path, err)
 	}
@@ -401,6 +456,14 @@ func (b *Backend) fail(err error) bool {
 func (b *Backend) failure() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.mustNotWrite()
+}
+
+// mustNotWrite is why nothing may be written. mu is held.
+func (b *Backend) mustNotWrite() error {
+	if c := b.Damage(); c != nil && b.mu.failed == nil {
+		return poisoned(c)
+	}
 	return b.mu.failed
 }
 

@@ -1,15 +1,14 @@
 package backend
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
+	"runtime/debug"
 	"sync/atomic"
-	"time"
+	"unsafe"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -31,11 +30,11 @@ func Open(cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := openBoltStore(&cfg)
+	s, f, err := openBoltStore(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("backend: open %s: %w", cfg.Path, err)
 	}
-	return newBackend(cfg, cfg.Path, s)
+	return newBackend(cfg, cfg.Path, s, f)
 }
 
 // Check judges a storage file that nobody has open and that is to take the
@@ -50,53 +49,43 @@ func Check(path string) (schema.Applied, error) {
 	if err == nil && size == 0 {
 		err = &CorruptError{Path: path, Cause: errors.New("file is empty or missing")}
 	}
+	var f *found
 	if err == nil {
-		err = checkPages(path, cfg.LockTimeout)
+		f, err = surveyFile(path, cfg.LockTimeout, nil)
+	}
+	if err == nil && !f.keyed {
+		err = &CorruptError{Path: path, Bucket: schema.Key.Name(), Cause: errors.New("bucket is missing")}
 	}
 	if err != nil {
 		return schema.Applied{}, fmt.Errorf("backend: check %s: %w", path, err)
 	}
-	return readApplied(path, cfg.LockTimeout)
-}
-
-// readApplied reads the log position of a file whose pages are sound.
-func readApplied(path string, lockTimeout time.Duration) (a schema.Applied, err error) {
-	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	if err != nil {
-		return a, openError(path, err)
-	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		keys := tx.Bucket([]byte(schema.Key.Name()))
-		if keys == nil {
-			return &CorruptError{Path: path, Bucket: schema.Key.Name(), Cause: errors.New("bucket is missing")}
-		}
-		if last, _ := keys.Cursor().Last(); last != nil {
-			if _, _, err := schema.ParseRev(last); err != nil {
-				return &CorruptError{Path: path, Bucket: schema.Key.Name(), Key: cloneBytes(last), Cause: err}
-			}
-		}
-		get := func([]byte) []byte { return nil }
-		if meta := tx.Bucket([]byte(schema.Meta.Name())); meta != nil {
-			get = meta.Get
-		}
-		a, err = parseApplied(path, get)
-		return err
-	})
-	return a, errors.Join(err, db.Close())
+	return f.applied, nil
 }
 
 // boltFile is a bbolt handle that closes with its last user.
 type boltFile struct {
-	db   *bbolt.DB
-	file *os.File     // bbolt's
-	refs atomic.Int64 // one per open snapshot, and one of the owner
+	db       *bbolt.DB
+	file     *os.File     // bbolt's
+	refs     atomic.Int64 // one per open snapshot, and one of the owner
+	data     []byte       // bbolt's mapping; only so far as there are pages may it be touched
+	pageSize int64
+	wrecked  atomic.Bool // bbolt met damage in the middle of a transaction and cannot be closed
 }
 
 func (f *boltFile) release() error {
-	if f.refs.Add(-1) > 0 {
+	if f.refs.Add(-1) > 0 || f.wrecked.Load() {
 		return nil
 	}
 	return f.db.Close()
+}
+
+// wreck gives up the lock of a file whose transaction can be neither finished
+// nor rolled back: bbolt would walk over the damage once more, in a goroutine
+// where a panic ends the process. The mapping stays.
+func (f *boltFile) wreck() {
+	if !f.wrecked.Swap(true) {
+		_ = f.file.Close() // only the lock matters
+	}
 }
 
 // boltStore is a store in a bbolt file.
@@ -106,34 +95,60 @@ type boltStore struct {
 	mapBytes int64 // size of the mapping
 }
 
-func openBoltStore(cfg *Config) (*boltStore, error) {
+func openBoltStore(cfg *Config) (*boltStore, *found, error) {
 	if err := removeLeftovers(cfg.Path); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	size, err := checkFile(cfg.Path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	f := &found{content: &contents{small: smallSums{}}}
 	if size > 0 {
-		if err := checkPages(cfg.Path, cfg.LockTimeout); err != nil {
-			return nil, err
+		if f, err = surveyFile(cfg.Path, cfg.LockTimeout, cfg.medium()); err != nil {
+			return nil, nil, err
 		}
 	}
 	mapBytes := cfg.mapBytes(size)
 	file, err := openBoltFile(cfg, cfg.Path, mapBytes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := &boltStore{cfg: cfg, file: file, mapBytes: mapBytes}
-	if err := createBuckets(file.db); err != nil {
-		return nil, closeAfter(err, s)
+	if err := s.prepare(size == 0); err != nil {
+		return nil, nil, closeAfter(err, s)
 	}
-	if size == 0 && !cfg.NoSync {
-		if err := syncDir(filepath.Dir(cfg.Path)); err != nil {
-			return nil, closeAfter(err, s)
+	return s, f, nil
+}
+
+// prepare makes an opened file ready for use.
+func (s *boltStore) prepare(created bool) error {
+	if err := createBuckets(s.file.db); err != nil {
+		return err
+	}
+	if err := s.file.findPages(s.mapBytes); err != nil {
+		return err
+	}
+	if created && !s.cfg.NoSync {
+		return syncDir(filepath.Dir(s.cfg.Path))
+	}
+	return nil
+}
+
+// findPages finds bbolt's mapping of the file, which stays where it is: see
+// boltOptions. Reading through a mapping of our own would count every page
+// twice in the memory of the process.
+func (f *boltFile) findPages(mapBytes int64) error {
+	return f.db.View(func(tx *bbolt.Tx) error {
+		key, _ := tx.Cursor().First() // points into the mapping
+		if len(key) == 0 {
+			return &CorruptError{Path: f.db.Path(), Cause: errors.New("no buckets")}
 		}
-	}
-	return s, nil
+		info, first := f.db.Info(), unsafe.Pointer(&key[0])
+		start := unsafe.Add(first, -int(uintptr(first)-info.Data))
+		f.data, f.pageSize = unsafe.Slice((*byte)(start), mapBytes), int64(info.PageSize)
+		return nil
+	})
 }
 
 // mapBytes is the size of the mapping for a file of fileBytes.
@@ -220,13 +235,25 @@ func createBuckets(db *bbolt.DB) error {
 	})
 }
 
-func (s *boltStore) commit(c *changes) (commitTimes, error) {
+func (s *boltStore) commit(c *changes, txid uint64) (times commitTimes, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.file.wreck()
+			err = &CorruptError{Path: s.cfg.Path, Cause: fmt.Errorf("writing met damage: %v", cause)}
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	faultpoint.Hit(faultpoint.BeforeStartDBTxn)
 	tx, err := s.file.db.Begin(true)
 	if err != nil {
 		return commitTimes{}, err
 	}
 	faultpoint.Hit(faultpoint.AfterStartDBTxn)
+	if found := uint64(tx.ID()); found != txid {
+		s.file.wreck()
+		cause := fmt.Errorf("expected transaction %d to follow, found %d: a meta page is damaged", txid, found)
+		return commitTimes{}, &CorruptError{Path: s.cfg.Path, Offset: int64((txid-1)%2) * s.file.pageSize, Cause: cause}
+	}
 	if err := s.makeRoom(tx, c); err != nil {
 		return commitTimes{}, errors.Join(err, tx.Rollback())
 	}
@@ -283,59 +310,80 @@ func (s *boltStore) freeBytes() int64 {
 	return int64(stats.FreePageN+stats.PendingPageN) * int64(s.file.db.Info().PageSize)
 }
 
-func (s *boltStore) reopen() (store, error) { return openBoltStore(s.cfg) }
+func (s *boltStore) reopen() (store, *found, error) {
+	next, f, err := openBoltStore(s.cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return next, f, nil
+}
+
+func (s *boltStore) medium() sumsMedium { return s.cfg.medium() }
 
 func (s *boltStore) grownMapping() int64 { return 2 * s.mapBytes }
 
 func (s *boltStore) close() error { return s.file.release() }
 
-// boltSnapshot is a read transaction that many goroutines share.
+// boltSnapshot is a read transaction that many goroutines share. It only pins
+// the pages; they are read without bbolt, see pages.
 type boltSnapshot struct {
 	file    *boltFile
 	tx      *bbolt.Tx
-	buckets [schema.NumBuckets]*bbolt.Bucket
-	cursors sync.Pool // of *bbolt.Cursor over the key bucket: a used one looks up without allocating
+	pages   pages
+	buckets [schema.NumBuckets]tree
 	refs    atomic.Int64
 	open    *atomic.Int64 // snapshots of the backend
 }
 
-func (s *boltStore) snapshot() (snapshot, error) {
+func (s *boltStore) snapshot() (_ snapshot, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.file.wreck()
+			err = &CorruptError{Path: s.cfg.Path, Cause: fmt.Errorf("reading the file: %v", cause)}
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.file.db.Begin(false)
 	if err != nil {
 		return nil, err
 	}
-	s.file.refs.Add(1)
-	s.cfg.activity.snapshots.Add(1)
 	snap := &boltSnapshot{file: s.file, tx: tx, open: &s.cfg.activity.snapshots}
-	snap.refs.Store(1)
-	for b := range schema.NumBuckets {
-		snap.buckets[b] = tx.Bucket([]byte(b.Name()))
+	if err := snap.findBuckets(); err != nil {
+		return nil, errors.Join(pathed(s.cfg.Path, err), tx.Rollback())
 	}
+	s.file.refs.Add(1)
+	snap.open.Add(1)
+	snap.refs.Store(1)
 	return snap, nil
 }
 
-func (s *boltSnapshot) get(b schema.Bucket, key []byte) []byte {
-	if b != schema.Key {
-		return s.buckets[b].Get(key)
+func (s *boltSnapshot) findBuckets() error {
+	s.pages = pages{data: s.file.data, size: s.file.pageSize, used: uint64(s.tx.Size() / s.file.pageSize)}
+	all := tree{pages: &s.pages, root: uint64(s.tx.Cursor().Bucket().Root())}
+	for b := range schema.NumBuckets {
+		value, offset, err := all.get([]byte(b.Name()))
+		if err == nil && value == nil {
+			err = at(errors.New("bucket is missing"), b.Name(), nil, offset)
+		}
+		if err != nil {
+			return err
+		}
+		if s.buckets[b], err = s.pages.bucketTree(value, offset+int64(len(b.Name()))); err != nil {
+			return err
+		}
 	}
-	c, ok := s.cursors.Get().(*bbolt.Cursor)
-	if !ok {
-		c = s.buckets[b].Cursor()
-	}
-	k, v := c.Seek(key)
-	s.cursors.Put(c)
-	if !bytes.Equal(k, key) {
-		return nil
-	}
-	return v
+	return nil
 }
 
-func (s *boltSnapshot) cursor(b schema.Bucket) cursor { return boltCursor{s.buckets[b].Cursor()} }
-
-func (s *boltSnapshot) lastKey(b schema.Bucket) []byte {
-	k, _ := s.buckets[b].Cursor().Last()
-	return k
+func (s *boltSnapshot) lookup(b schema.Bucket, key []byte) ([]byte, int64, error) {
+	return s.buckets[b].get(key)
 }
+
+func (s *boltSnapshot) cursor(b schema.Bucket) cursor { return &treeCursor{tree: s.buckets[b]} }
+
+func (s *boltSnapshot) lastKey(b schema.Bucket) ([]byte, error) { return s.buckets[b].lastKey() }
+
+func (s *boltSnapshot) txid() uint64 { return uint64(s.tx.ID()) }
 
 func (s *boltSnapshot) size() int64 { return s.tx.Size() }
 
@@ -357,8 +405,3 @@ func (s *boltSnapshot) release() {
 	_ = s.file.release()
 	s.open.Add(-1)
 }
-
-type boltCursor struct{ c *bbolt.Cursor }
-
-func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
-func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }

@@ -7,11 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
-	"runtime/debug"
 	"syscall"
-	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // The part of bbolt's format that checkFile reads; docs/format/db.md has the
@@ -29,6 +25,8 @@ const (
 // metaPage is what checkFile needs of a meta page.
 type metaPage struct {
 	pageSize  int64
+	root      uint64 // page of the tree of buckets
+	freelist  uint64 // page of the list of free pages
 	highWater uint64 // id of the first page never used
 	txid      uint64
 }
@@ -60,29 +58,6 @@ func checkFile(path string) (size int64, err error) {
 		return 0, &CorruptError{Path: path, Cause: cause}
 	}
 	return info.Size(), nil
-}
-
-// checkPages visits every page once. bbolt does so too when it opens a file for
-// writing, but in a goroutine of its own, where a damaged page's panic ends the
-// process; here it becomes a *CorruptError.
-func checkPages(path string, lockTimeout time.Duration) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	if err != nil {
-		return openError(path, err)
-	}
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = &CorruptError{Path: path, Cause: fmt.Errorf("%v", cause)}
-		}
-		err = errors.Join(err, db.Close())
-	}()
-	return db.View(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-			b.Stats()
-			return nil
-		})
-	})
 }
 
 // newestMeta returns the valid meta page with the highest transaction id.
@@ -125,6 +100,8 @@ func parseMeta(b []byte) (m metaPage, ok bool) {
 		le.Uint64(b[metaSummedBytes:]) == sum.Sum64()
 	m = metaPage{
 		pageSize:  int64(le.Uint32(b[8:])),
+		root:      le.Uint64(b[16:]),
+		freelist:  le.Uint64(b[32:]),
 		highWater: le.Uint64(b[40:]),
 		txid:      le.Uint64(b[48:]),
 	}

@@ -96,17 +96,25 @@ func (c *boltCopy) write(puts []entry, deletes [][]byte) error {
 }
 
 func (c *boltCopy) seal() error {
-	err := c.from.file.db.View(func(from *bbolt.Tx) error {
+	err := c.copySmall()
+	if err == nil {
+		err = c.to.file.findPages(c.to.mapBytes)
+	}
+	if err != nil || c.to.cfg.NoSync {
+		return err
+	}
+	return c.to.file.db.Sync()
+}
+
+// copySmall copies all buckets but the key bucket, of which it makes sure that there is one.
+func (c *boltCopy) copySmall() error {
+	return c.from.file.db.View(func(from *bbolt.Tx) error {
 		return c.to.file.db.Update(func(to *bbolt.Tx) error {
 			return from.ForEach(func(name []byte, b *bbolt.Bucket) error {
 				return copyBucket(to, name, b)
 			})
 		})
 	})
-	if err != nil || c.to.cfg.NoSync {
-		return err
-	}
-	return c.to.file.db.Sync()
 }
 
 // copyBucket copies any bucket but the key bucket, those that we do not know

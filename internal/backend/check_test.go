@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,13 +20,9 @@ func (b *Backend) check(t testing.TB) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var last schema.Rev
-	if k := b.mu.snap.lastKey(schema.Key); k != nil {
-		rev, _, err := schema.ParseRev(k)
-		if err != nil {
-			t.Fatalf("invariant 2: %v", err)
-		}
-		last = rev
+	last, err := b.mu.snap.lastRecord()
+	if err != nil {
+		t.Fatalf("invariant 2: %v", err)
 	}
 	b.mu.pending.each(schema.Rev{}, schema.Rev{Main: 1 << 62}, func(r record) bool {
 		if r.rev.Compare(last) <= 0 {
@@ -58,7 +56,13 @@ func (b *Backend) checkBatches(t testing.TB) {
 	if bytes != b.mu.bytes || growth != b.mu.growth {
 		t.Fatalf("invariant 4: %d and %d bytes counted, batches have %d and %d", b.mu.bytes, b.mu.growth, bytes, growth)
 	}
-	stored := b.mu.snap.get(schema.Meta, []byte(schema.MetaConsistentIndex))
+	if err := b.mu.snap.verifyAll(); err != nil {
+		t.Fatalf("the file is not what it must be: %v", err)
+	}
+	stored, err := b.mu.snap.get(schema.Meta, []byte(schema.MetaConsistentIndex))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if stored != nil {
 		if n, err := schema.ParseUint64(stored); err != nil || n != b.mu.flushed.Index {
 			t.Fatalf("invariant 1: file is at index %d (%v), we think %d", n, err, b.mu.flushed.Index)
@@ -79,8 +83,10 @@ type filePlace struct{ dir string }
 
 func (p filePlace) path() string { return filepath.Join(p.dir, "db") }
 
+func (p filePlace) sums() string { return p.path() + ".sums" }
+
 func (p filePlace) open(cfg Config) (*Backend, error) {
-	cfg.Path = p.path()
+	cfg.Path, cfg.SumsPath = p.path(), p.sums()
 	cfg.NoSync = true
 	return Open(cfg)
 }
@@ -91,7 +97,18 @@ func (p filePlace) crash(t testing.TB) place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.fromSnapshot(t, b)
+	clone := p.fromSnapshot(t, b)
+	sums, err := os.ReadFile(p.sums())
+	if errors.Is(err, fs.ErrNotExist) {
+		return clone
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(clone.(filePlace).sums(), sums, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return clone
 }
 
 func (p filePlace) fromSnapshot(t testing.TB, b []byte) place {

@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +48,7 @@ func (b *Backend) enlarge() error {
 type rewrite struct {
 	b        *Backend
 	target   storeCopy
-	lastKey  []byte // of the last record copied
+	from     schema.Rev // what is below is copied
 	copied   int64
 	total    int64
 	progress func(copied, total int64)
@@ -130,6 +129,7 @@ func (r *rewrite) finish(ctx context.Context) error {
 		return err
 	}
 	r.b.cfg.step("sealed")
+	r.b.ledger.drop()
 	faultpoint.Hit(faultpoint.DefragBeforeRename)
 	s, err := r.target.publish()
 	if s == nil {
@@ -161,6 +161,11 @@ func (r *rewrite) complete(ctx context.Context) error {
 	if err := r.copyMost(ctx); err != nil {
 		return err
 	}
+	st := r.b.pinSnapshot()
+	defer st.release()
+	if err := st.verifySmalls(); err != nil {
+		return err
+	}
 	return r.target.seal()
 }
 
@@ -175,7 +180,10 @@ func (r *rewrite) copyRange(ctx context.Context) (more bool, err error) {
 	}
 	snap := r.b.pinSnapshot()
 	defer snap.release()
-	entries, more := r.nextEntries(snap)
+	entries, more, err := r.nextEntries(snap)
+	if err != nil {
+		return false, err
+	}
 	deletes := r.b.takeDeleted()
 	if len(entries) == 0 && len(deletes) == 0 {
 		return false, nil
@@ -190,22 +198,21 @@ func (r *rewrite) copyRange(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-func (r *rewrite) nextEntries(snap snapshot) (entries []entry, more bool) {
+// nextEntries reads the records that follow, as many as one transaction takes.
+func (r *rewrite) nextEntries(st *state) (entries []entry, more bool, err error) {
 	bytesLeft := rangeBytesMax
-	c := snap.cursor(schema.Key)
-	k, v := c.seek(r.lastKey)
-	if r.lastKey != nil && bytes.Equal(k, r.lastKey) {
-		k, v = c.next()
-	}
-	for ; k != nil && bytesLeft > 0 && len(entries) < rangeRecordsMax; k, v = c.next() {
-		entries = append(entries, entry{k, v})
-		bytesLeft -= len(k) + len(v)
-	}
-	if len(entries) > 0 {
-		r.lastKey = cloneBytes(entries[len(entries)-1].key)
-	}
+	more, err = st.scan(r.from, highest(), func(rev schema.Rev, tombstone bool, record []byte) bool {
+		if bytesLeft <= 0 || len(entries) == rangeRecordsMax {
+			return false
+		}
+		e := entry{schema.AppendRev(nil, rev, tombstone), record}
+		entries = append(entries, e)
+		bytesLeft -= len(e.key) + len(e.value)
+		r.from = schema.Rev{Main: rev.Main, Sub: rev.Sub + 1}
+		return true
+	})
 	r.copied += int64(rangeBytesMax - bytesLeft)
-	return entries, k != nil
+	return entries, !more, err
 }
 
 func (b *Backend) takeDeleted() [][]byte {
@@ -219,12 +226,14 @@ func (b *Backend) takeDeleted() [][]byte {
 // exchange puts s in the place of the store. The old one goes when its last
 // Reader is released.
 func (b *Backend) exchange(s store) error {
-	snap, err := s.snapshot()
+	taken, err := s.snapshot()
 	if err != nil {
 		return b.poison(closeAfter(err, s))
 	}
 	old := b.store
 	b.store = s
+	b.ledger.restart(stamp{taken.txid(), b.Flushed().Index})
+	snap := b.stateOf(taken)
 	sizes := sizesOf(s, snap)
 	b.mu.Lock()
 	oldSnap := b.mu.snap

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
@@ -27,21 +28,33 @@ var (
 // Nothing was written; the store still works.
 var errFull = errors.New("backend: storage file has reached the end of its mapping")
 
-// CorruptError says that the storage file holds something it must not.
+// CorruptError says that the storage file holds something it must not, or does
+// not hold what it must. To clients it is kverr.Corrupt.
 type CorruptError struct {
 	Path   string // the file; "memory" for the in-memory twin
 	Bucket string // empty if the file as a whole is meant
 	Key    []byte // empty if the bucket as a whole is meant
+	Offset int64  // in the file, of the entry, or of the page where something is wrong; 0 if that is not known
 	Cause  error
 }
 
 // Error implements error.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("backend: %s is corrupt: bucket %q key %x: %v", e.Path, e.Bucket, e.Key, e.Cause)
+	text := "backend: " + e.Path + " is corrupt"
+	if e.Offset > 0 {
+		text += fmt.Sprintf(" at byte %d", e.Offset)
+	}
+	if e.Bucket != "" {
+		text += fmt.Sprintf(": bucket %q", e.Bucket)
+	}
+	if len(e.Key) > 0 {
+		text += fmt.Sprintf(": key %x", e.Key)
+	}
+	return text + ": " + e.Cause.Error()
 }
 
-// Unwrap returns Cause.
-func (e *CorruptError) Unwrap() error { return e.Cause }
+// Unwrap returns Cause and what clients are told.
+func (e *CorruptError) Unwrap() []error { return []error{e.Cause, kverr.Corrupt} }
 
 func noRecord(rev schema.Rev) error {
 	return fmt.Errorf("%w: %d.%d", ErrNoRecord, rev.Main, rev.Sub)

@@ -47,20 +47,49 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 	if work.batches == 0 {
 		return nil
 	}
-	times, err := b.store.commit(work.changes)
-	if errors.Is(err, errFull) || errors.Is(err, ErrNoRoom) {
+	txid, err := b.beforeCommit(work)
+	if err != nil {
 		return err
 	}
+	next := b.ledger.after(stamp{txid, work.applied.Index}, work.changes)
+	times, err := b.store.commit(work.changes, txid)
+	if errors.Is(err, errFull) || errors.Is(err, ErrNoRoom) {
+		b.ledger.drop() // the next try has the same transaction id, but may have other changes
+		return err
+	}
+	err = b.noteDamage(err)
 	if err != nil {
 		return b.poison(fmt.Errorf("flush to %s up to index %d: %w", b.path, work.applied.Index, err))
 	}
 	snap, err := b.store.snapshot()
-	if err != nil {
+	if err = b.noteDamage(err); err != nil {
 		return b.poison(fmt.Errorf("snapshot of %s: %w", b.path, err))
 	}
-	b.finishFlush(work, snap)
+	b.ledger.accept(next, work.changes)
+	b.ledger.settle(stamp{txid, work.applied.Index})
+	b.finishFlush(work, b.stateOf(snap))
 	b.report(work, times, time.Since(began))
 	return nil
+}
+
+// beforeCommit looks up what a flush is about to remove, so that nothing is
+// removed from damaged pages, and returns the id that its transaction must get.
+func (b *Backend) beforeCommit(work flushWork) (txid uint64, err error) {
+	st := b.pinSnapshot()
+	defer st.release()
+	if work.changes.deletes, err = st.present(work.changes.deletes); err != nil {
+		return 0, b.poison(fmt.Errorf("flush to %s up to index %d: %w", b.path, work.applied.Index, err))
+	}
+	return st.txid() + 1, nil
+}
+
+// noteDamage makes damage known that the store has met, and returns the error.
+func (b *Backend) noteDamage(err error) error {
+	var c *CorruptError
+	if errors.As(err, &c) {
+		b.damaged(c)
+	}
+	return err
 }
 
 // poison makes err final.
@@ -121,7 +150,7 @@ func positionChanges(a schema.Applied) []change {
 
 // finishFlush lets readers see the file's new state instead of the layers that
 // are in it now.
-func (b *Backend) finishFlush(work flushWork, snap snapshot) {
+func (b *Backend) finishFlush(work flushWork, snap *state) {
 	sizes := sizesOf(b.store, snap)
 	b.mu.Lock()
 	old := b.mu.snap

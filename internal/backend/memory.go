@@ -20,6 +20,7 @@ type MemoryDisk struct {
 		state  *memoryState
 		inUse  bool
 		broken error
+		sums   []byte // the ledger; a file beside the file
 	}
 }
 
@@ -42,7 +43,11 @@ func OpenMemory(cfg Config, d *MemoryDisk) (*Backend, error) {
 	}
 	s := &memoryStore{disk: d}
 	s.refs.Store(1)
-	return newBackend(cfg, "memory", s)
+	f, err := s.survey()
+	if err != nil {
+		return nil, closeAfter(fmt.Errorf("backend: open memory: %w", err), s)
+	}
+	return newBackend(cfg, "memory", s, f)
 }
 
 // Crash returns the disk that a restart at this moment would find: everything
@@ -50,6 +55,9 @@ func OpenMemory(cfg Config, d *MemoryDisk) (*Backend, error) {
 func (d *MemoryDisk) Crash() *MemoryDisk {
 	clone := &MemoryDisk{}
 	clone.mu.state = d.load().clipped()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clone.mu.sums = bytes.Clone(d.mu.sums)
 	return clone
 }
 
@@ -64,6 +72,44 @@ func (d *MemoryDisk) Fail(err error) {
 // Adopt gives the disk the content of another one, as renaming a file over it
 // would. It may be called under a Backend only from within Replace.
 func (d *MemoryDisk) Adopt(from *MemoryDisk) error { return d.save(from.load().clipped()) }
+
+func (d *MemoryDisk) read() (io.ReadCloser, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.sums == nil {
+		return nil, nil
+	}
+	return io.NopCloser(bytes.NewReader(d.mu.sums)), nil
+}
+
+func (d *MemoryDisk) replace(write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	d.drop()
+	return d.append(b.Bytes())
+}
+
+func (d *MemoryDisk) append(b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.broken != nil {
+		return d.mu.broken
+	}
+	d.mu.sums = append(d.mu.sums, b...)
+	return nil
+}
+
+func (d *MemoryDisk) drop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.sums = nil
+}
+
+func (d *MemoryDisk) open() error { return nil }
+
+func (d *MemoryDisk) close() {}
 
 func (d *MemoryDisk) load() *memoryState {
 	d.mu.Lock()
@@ -99,7 +145,8 @@ func (d *MemoryDisk) unlock() {
 // share its arrays and continue them behind its end.
 type memoryState struct {
 	buckets   [schema.NumBuckets]memoryBucket
-	fileBytes int64 // high-water mark of liveBytes since the last rewrite
+	fileBytes int64  // high-water mark of liveBytes since the last rewrite
+	txid      uint64 // counts the transactions
 }
 
 type memoryBucket struct {
@@ -127,6 +174,7 @@ func (s *memoryState) clipped() *memoryState {
 
 func (s *memoryState) with(c *changes) *memoryState {
 	next := *s
+	next.txid++
 	keys := &next.buckets[schema.Key]
 	// eachRecord passes on the error of the function, and this one has none.
 	_ = c.eachRecord(func(key, value []byte) error {
@@ -192,7 +240,7 @@ type memoryStore struct {
 	refs atomic.Int64 // one per open snapshot, and one of the owner
 }
 
-func (s *memoryStore) commit(c *changes) (commitTimes, error) {
+func (s *memoryStore) commit(c *changes, _ uint64) (commitTimes, error) {
 	return commitTimes{}, withoutRoom(s.disk.save(s.disk.load().with(c)))
 }
 
@@ -209,11 +257,50 @@ func (s *memoryStore) freeBytes() int64 {
 }
 
 // reopen hands the disk, and with it the lock, on to a new store.
-func (s *memoryStore) reopen() (store, error) {
+func (s *memoryStore) reopen() (store, *found, error) {
+	next := s.handOn()
+	f, err := next.survey()
+	if err != nil {
+		return nil, nil, err
+	}
+	return next, f, nil
+}
+
+func (s *memoryStore) handOn() *memoryStore {
 	next := &memoryStore{disk: s.disk}
 	next.refs.Store(1)
 	s.refs.Add(1) // the old store never unlocks
-	return next, nil
+	return next
+}
+
+func (s *memoryStore) medium() sumsMedium { return s.disk }
+
+// survey is what surveyFile is for a file.
+func (s *memoryStore) survey() (*found, error) {
+	state := s.disk.load()
+	f := &found{stamp: stamp{txid: state.txid}, keyed: true}
+	meta := &state.buckets[schema.Meta]
+	var err error
+	f.applied, err = parseApplied("memory", func(key []byte) []byte { return meta.get(key) })
+	if err != nil {
+		return nil, err
+	}
+	f.stamp.index = f.applied.Index
+	c := newCensus(f.evidence(s.disk))
+	for b := range schema.NumBuckets {
+		for _, e := range state.buckets[b].entries {
+			if b == schema.Key {
+				err = c.record(e.key, e.value, 0, 0)
+			} else {
+				err = c.entry(b.Name(), e.key, e.value, 0)
+			}
+			if err != nil {
+				return nil, pathed("memory", err)
+			}
+		}
+	}
+	f.content = &c.contents
+	return f, pathed("memory", c.finish())
 }
 
 func (s *memoryStore) grownMapping() int64 { return 0 }
@@ -252,7 +339,7 @@ func (c *memoryCopy) seal() error {
 			c.next.buckets[b] = now.buckets[b]
 		}
 	}
-	c.next.fileBytes = c.next.liveBytes()
+	c.next.fileBytes, c.next.txid = c.next.liveBytes(), 1
 	return nil
 }
 
@@ -260,7 +347,7 @@ func (c *memoryCopy) publish() (store, error) {
 	if err := c.store.disk.save(&c.next); err != nil {
 		return nil, err
 	}
-	return c.store.reopen()
+	return c.store.handOn(), nil
 }
 
 func (c *memoryCopy) discard() {}
@@ -272,26 +359,31 @@ type memorySnapshot struct {
 	refs  atomic.Int64
 }
 
-func (s *memorySnapshot) get(b schema.Bucket, key []byte) []byte {
-	bucket := &s.state.buckets[b]
-	i := bucket.at(key)
-	if i == len(bucket.entries) || !bytes.Equal(bucket.entries[i].key, key) {
+func (b *memoryBucket) get(key []byte) []byte {
+	i := b.at(key)
+	if i == len(b.entries) || !bytes.Equal(b.entries[i].key, key) {
 		return nil
 	}
-	return bucket.entries[i].value
+	return b.entries[i].value
+}
+
+func (s *memorySnapshot) lookup(b schema.Bucket, key []byte) ([]byte, int64, error) {
+	return s.state.buckets[b].get(key), 0, nil
 }
 
 func (s *memorySnapshot) cursor(b schema.Bucket) cursor {
 	return &memoryCursor{bucket: &s.state.buckets[b]}
 }
 
-func (s *memorySnapshot) lastKey(b schema.Bucket) []byte {
+func (s *memorySnapshot) lastKey(b schema.Bucket) ([]byte, error) {
 	entries := s.state.buckets[b].entries
 	if len(entries) == 0 {
-		return nil
+		return nil, nil
 	}
-	return entries[len(entries)-1].key
+	return entries[len(entries)-1].key, nil
 }
+
+func (s *memorySnapshot) txid() uint64 { return s.state.txid }
 
 func (s *memorySnapshot) size() int64 { return s.state.fileBytes }
 
@@ -313,16 +405,18 @@ type memoryCursor struct {
 	i      int
 }
 
-func (c *memoryCursor) seek(key []byte) (k, v []byte) {
+func (c *memoryCursor) at() int64 { return 0 }
+
+func (c *memoryCursor) seek(key []byte) (k, v []byte, err error) {
 	c.i = c.bucket.at(key) - 1
 	return c.next()
 }
 
-func (c *memoryCursor) next() (k, v []byte) {
+func (c *memoryCursor) next() (k, v []byte, err error) {
 	c.i++
 	if c.i >= len(c.bucket.entries) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	e := c.bucket.entries[c.i]
-	return e.key, e.value
+	return e.key, e.value, nil
 }

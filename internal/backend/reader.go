@@ -11,9 +11,8 @@ import (
 // snapshot of the file. It never changes. It is safe for concurrent use; bytes
 // it returns are valid until it is released and must not be modified.
 type Reader struct {
-	snap    snapshot
+	snap    *state
 	pending layers
-	path    string // for error messages
 	refs    atomic.Int64
 }
 
@@ -21,7 +20,7 @@ type Reader struct {
 // must Release it; a Reader that is kept for long keeps the file's freed pages
 // from being used again.
 func (b *Backend) Reader() *Reader {
-	r := &Reader{path: b.path}
+	r := &Reader{}
 	r.refs.Store(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,15 +57,8 @@ func (r *Reader) Record(rev schema.Rev) ([]byte, error) {
 	if found, ok := r.pending.find(rev); ok {
 		return found.bytes, nil
 	}
-	var buf [schema.RevTombstoneSize]byte
-	key := schema.AppendRev(buf[:0], rev, true)
-	if v := r.snap.get(schema.Key, key[:schema.RevSize]); v != nil {
-		return v, nil
-	}
-	if v := r.snap.get(schema.Key, key); v != nil {
-		return v, nil
-	}
-	return nil, noRecord(rev)
+	record, _, err := r.snap.record(rev)
+	return record, err
 }
 
 // Scan calls fn for all records from from to to, both included, ascending,
@@ -75,28 +67,10 @@ func (r *Reader) Scan(from, to schema.Rev, fn func(rev schema.Rev, tombstone boo
 	r.mustLive()
 	// Every record in the file is older than every pending one, so merging is
 	// reading one after the other.
-	more, err := r.scanFile(from, to, fn)
+	more, err := r.snap.scan(from, to, fn)
 	if err != nil || !more {
 		return err
 	}
 	r.pending.each(from, to, func(p record) bool { return fn(p.rev, p.tombstone, p.bytes) })
 	return nil
-}
-
-func (r *Reader) scanFile(from, to schema.Rev, fn func(schema.Rev, bool, []byte) bool) (more bool, err error) {
-	var buf [schema.RevSize]byte
-	c := r.snap.cursor(schema.Key)
-	for k, v := c.seek(schema.AppendRev(buf[:0], from, false)); k != nil; k, v = c.next() {
-		rev, tombstone, err := schema.ParseRev(k)
-		if err != nil {
-			return false, &CorruptError{Path: r.path, Bucket: schema.Key.Name(), Key: k, Cause: err}
-		}
-		if rev.Compare(to) > 0 {
-			return true, nil
-		}
-		if !fn(rev, tombstone, v) {
-			return false, nil
-		}
-	}
-	return true, nil
 }

@@ -11,7 +11,7 @@ import (
 // PinnedFile is the whole file as of one flush. Flushes go on while it is held,
 // but pages that they free are not used again until Release.
 type PinnedFile struct {
-	snap    snapshot
+	snap    *state
 	applied schema.Applied
 	path    string                   // for error messages
 	written func(took time.Duration) // may be nil
@@ -30,9 +30,13 @@ func (f *PinnedFile) Applied() schema.Applied { return f.applied }
 // Size is the number of bytes that WriteTo writes.
 func (f *PinnedFile) Size() int64 { return f.snap.size() }
 
-// WriteTo writes a file that can be opened in its turn. It may be called again.
+// WriteTo writes a file that can be opened in its turn, after it has made sure
+// that nothing in it is damaged. It may be called again.
 func (f *PinnedFile) WriteTo(w io.Writer) (int64, error) {
 	began := time.Now()
+	if err := f.snap.verifyAll(); err != nil {
+		return 0, fmt.Errorf("backend: write snapshot of %s: %w", f.path, err)
+	}
 	n, err := f.snap.writeTo(w)
 	if err != nil {
 		return n, fmt.Errorf("backend: write snapshot of %s: %w", f.path, err)
@@ -63,19 +67,20 @@ func (b *Backend) Replace(swap func() error) error {
 	if err := b.failure(); err != nil {
 		return err
 	}
+	b.ledger.drop()
 	if err := swap(); err != nil {
 		return fmt.Errorf("backend: replace %s: %w", b.path, err)
 	}
-	s, err := b.store.reopen()
+	s, f, err := b.store.reopen()
 	if err != nil {
 		return b.poison(fmt.Errorf("open %s in the place of another: %w", b.path, err))
 	}
-	return b.startOver(s)
+	return b.startOver(s, f)
 }
 
 // startOver makes s the store, with nothing pending above it. turn is held.
-func (b *Backend) startOver(s store) error {
-	snap, err := s.snapshot()
+func (b *Backend) startOver(s store, f *found) error {
+	snap, err := b.begin(s, f)
 	if err != nil {
 		return b.poison(closeAfter(err, s))
 	}

@@ -14,7 +14,8 @@ import (
 type store interface {
 	// commit makes all of c durable, or nothing of it. After errFull the store
 	// works on; after any other error it must not be written to again.
-	commit(c *changes) (commitTimes, error)
+	// txid is that of the transaction which it must be.
+	commit(c *changes, txid uint64) (commitTimes, error)
 	// snapshot pins what the last commit left. The caller owns one reference.
 	snapshot() (snapshot, error)
 	// freeBytes is how much of the last commit's size holds nothing.
@@ -22,9 +23,11 @@ type store interface {
 	// startCopy begins a fresh store that can replace this one and holds at
 	// least mapMin bytes (0 = the usual size).
 	startCopy(mapMin int64) (storeCopy, error)
-	// reopen opens what has been put in the place of this store, which stays
-	// in use until it is closed.
-	reopen() (store, error)
+	// reopen surveys and opens what has been put in the place of this store,
+	// which stays in use until it is closed.
+	reopen() (store, *found, error)
+	// medium is where the checksums of the content are kept, nil for nowhere.
+	medium() sumsMedium
 	// grownMapping is the mapMin after an errFull.
 	grownMapping() int64
 	// close gives up the owner's hold; resources go when the last snapshot is
@@ -34,12 +37,14 @@ type store interface {
 
 // snapshot is an immutable state of a store. All methods are safe for
 // concurrent use while a reference is held. Returned bytes are valid until the
-// last reference is gone and must not be modified.
+// last reference is gone and must not be modified. What it reads may be damaged
+// without notice: only state makes use of it.
 type snapshot interface {
-	get(b schema.Bucket, key []byte) []byte // nil = absent
+	lookup(b schema.Bucket, key []byte) (value []byte, at int64, err error) // nil = absent; at is an offset in the file
 	cursor(b schema.Bucket) cursor
-	lastKey(b schema.Bucket) []byte // nil = empty bucket
-	size() int64                    // bytes that writeTo writes
+	lastKey(b schema.Bucket) ([]byte, error) // nil = empty bucket
+	txid() uint64
+	size() int64 // bytes that writeTo writes
 	writeTo(w io.Writer) (int64, error)
 	retain()
 	release()
@@ -48,8 +53,9 @@ type snapshot interface {
 // cursor walks a bucket in key order; a nil key means the end. It belongs to
 // one goroutine.
 type cursor interface {
-	seek(key []byte) (k, v []byte) // first key at or after key
-	next() (k, v []byte)
+	seek(key []byte) (k, v []byte, err error) // first key at or after key
+	next() (k, v []byte, err error)
+	at() int64 // offset in the file of the entry returned last
 }
 
 // storeCopy is the replacement under construction. Unless publish succeeds,

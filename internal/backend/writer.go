@@ -194,6 +194,7 @@ func (b *Backend) Throttle(ctx context.Context) error {
 		notify(b.flushWanted)
 		select {
 		case <-room:
+		case <-b.damage.found:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -205,8 +206,8 @@ func (b *Backend) Throttle(ctx context.Context) error {
 func (b *Backend) room() (<-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.mu.failed != nil || b.mu.bytes <= b.cfg.PendingBytesMax {
-		return nil, b.mu.failed
+	if err := b.mustNotWrite(); err != nil || b.mu.bytes <= b.cfg.PendingBytesMax {
+		return nil, err
 	}
 	return b.mu.changed, nil
 }
