@@ -39,7 +39,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		Version: version.Version, ClusterVersion: clusterVersion,
 		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes, KeepNoSpaceAlarm: cfg.KeepNoSpaceAlarm,
 		AutoCompaction: autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
-		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg),
+		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg), LeaseCheckpoint: leaseCheckpoint(cfg),
 		StrictReconfig: cfg.StrictReconfigCheck,
 		Peers:          m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
 		Metrics: service.Metrics{
@@ -69,6 +69,17 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 func autoCompaction(cfg *config.Config) service.AutoCompaction {
 	_, period, revisions := cfg.AutoCompaction()
 	return service.AutoCompaction{Period: period, Revisions: revisions}
+}
+
+// leaseCheckpointInterval is the time between two notes of how much time long leases have left.
+const leaseCheckpointInterval = 5 * time.Minute
+
+// leaseCheckpoint is that time, or 0 without the feature gate.
+func leaseCheckpoint(cfg *config.Config) time.Duration {
+	if !cfg.Features.Enabled(config.LeaseCheckpoint) {
+		return 0
+	}
+	return leaseCheckpointInterval
 }
 
 func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Config {

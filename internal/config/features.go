@@ -40,7 +40,7 @@ func Gates() []Gate {
 		{FastLeaseKeepAlive, stageBeta, true, "keep-alives wait for no log entry", "they never do"},
 		{InitialCorruptCheck, stageAlpha, false, "compare the data with the others' before serving", ""},
 		{LeaseCheckpoint, stageAlpha, false, "the remaining time of long leases goes into the log, so that a new leader does not start them anew", ""},
-		{LeaseCheckpointPersist, stageAlpha, false, "it goes into the database file too, with LeaseCheckpoint", ""},
+		{LeaseCheckpointPersist, stageAlpha, false, "it goes into the database file too, with LeaseCheckpoint", "it always does"},
 		{PriorityRequest, stageAlpha, false, "requests that keep the cluster alive go before others", "they always do"},
 		{SetMemberLocalAddr, stageAlpha, false, "connect to other members from the address of initial-advertise-peer-urls", ""},
 		{StopGRPCServiceOnDefrag, stageAlpha, false, "clients go elsewhere while the database file is rewritten", "a member serves while it rewrites its file"},

@@ -80,6 +80,33 @@ func (d *Deadlines) Checkpointed(id int64) int64 {
 	return 0
 }
 
+// Long returns the leases of more than ttl seconds, by ascending id.
+func (d *Deadlines) Long(ttl int64) []int64 {
+	var ids []int64
+	for _, it := range d.queue {
+		if it.ttl > ttl {
+			ids = append(ids, it.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Note returns how many seconds a lease has left, for a checkpoint: rounded up, so that nobody gives it less time than it has. It reports
+// false if that is no news: the lease is unknown or has run out, this member does not lead, or no less was noted before.
+func (d *Deadlines) Note(id, now int64) (left int64, ok bool) {
+	it := d.byID[id]
+	if it == nil || !d.leading || it.deadline <= now || it.deadline == never {
+		return 0, false
+	}
+	left = (it.deadline - now + int64(time.Second) - 1) / int64(time.Second)
+	known := it.ttl
+	if it.left > 0 {
+		known = it.left
+	}
+	return left, left < known
+}
+
 // Promote starts the clock of all leases: this member leads from now on. Each
 // lease gets its checkpointed remaining time, or else its full TTL, and extend
 // on top, for the time in which nobody could renew it. If there are many, those

@@ -67,6 +67,35 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+func TestNotes(t *testing.T) {
+	d := leading()
+	d.Grant(3, 1000, 0)
+	d.Grant(1, 1000, 0)
+	d.Grant(2, 300, 0)
+	d.Grant(4, 1<<62, 0)
+	expect(t, "longer than 300 s", d.Long(300), []int64{1, 3, 4})
+	note := func(id, now int64) []int64 {
+		if left, ok := d.Note(id, now); ok {
+			return []int64{left}
+		}
+		return nil
+	}
+	expect(t, "at once", note(1, 0), nil)
+	expect(t, "rounded up to all", note(1, second-1), nil)
+	expect(t, "rounded up", note(1, second), []int64{999})
+	expect(t, "rounded up", note(1, 300*second+1), []int64{700})
+	d.Checkpoint(1, 700)
+	expect(t, "noted already", note(1, 300*second), nil)
+	expect(t, "less than noted", note(1, 400*second), []int64{600})
+	d.Renew(1, 400*second)
+	expect(t, "more than noted", note(1, 401*second), nil)
+	expect(t, "run out", note(3, 1000*second), nil)
+	expect(t, "endless", note(4, 1000*second), nil)
+	expect(t, "unknown", note(9, 0), nil)
+	d.Demote()
+	expect(t, "not leading", note(1, 500*second), nil)
+}
+
 func TestLongTTLsDoNotOverflow(t *testing.T) {
 	d := leading()
 	d.Grant(1, MaxTTL, 300*second)

@@ -174,6 +174,11 @@ func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 				return 0, timeoutError(ctx)
 			}
 			continue
+		case r.noting != nil: // what is noted then must be taken back
+			if s.clock.Wait(ctx, r.noting, -1) != nil {
+				return 0, timeoutError(ctx)
+			}
+			continue
 		case r.outdated:
 			if err := s.clearCheckpoint(ctx, id); err != nil {
 				return 0, err

@@ -20,12 +20,16 @@ type leases struct {
 		term      uint64                  // in which the deadlines were promoted; they count in no other
 		gone      map[int64]chan struct{} // closed when the lease is revoked, or by close
 		closed    bool                    // nobody waits for a lease to be gone any more
+		noting    map[int64]bool          // leases whose remaining time is on its way into the log
+		noted     chan struct{}           // closed when that is over
+		doubtful  map[int64]bool          // leases of which a note in this term failed, but may be in the log all the same
 	}
 }
 
 func (l *leases) init() {
 	l.mu.deadlines = lease.NewDeadlines()
 	l.mu.gone = map[int64]chan struct{}{}
+	l.mu.doubtful = map[int64]bool{}
 }
 
 // close wakes who waits for leases to be gone.
@@ -61,6 +65,7 @@ const (
 type renewal struct {
 	ttl      int64           // full TTL in seconds, 0 if the lease is unknown
 	outdated bool            // the log says that less time is left
+	noting   <-chan struct{} // not nil if the log is about to say so: closed when that is over
 	gone     <-chan struct{} // not nil if the time of the lease is over: closed once it is gone
 }
 
@@ -77,7 +82,11 @@ func (s *Service) tryRenew(id int64) (renewal, error) {
 	}
 	ttl, ok := l.mu.deadlines.Renew(id, s.now())
 	if ok || !l.mu.deadlines.Has(id) {
-		return renewal{ttl: ttl, outdated: l.mu.deadlines.Checkpointed(id) > 0}, nil
+		r := renewal{ttl: ttl, outdated: l.mu.deadlines.Checkpointed(id) > 0 || l.mu.doubtful[id]}
+		if l.mu.noting[id] {
+			r.noting = l.mu.noted
+		}
+		return r, nil
 	}
 	c, ok := l.mu.gone[id]
 	if !ok {
@@ -142,6 +151,7 @@ func (l *leases) note(changes []machine.LeaseChange, now int64) {
 		switch {
 		case c.Checkpoint:
 			l.mu.deadlines.Checkpoint(c.ID, c.Remaining)
+			delete(l.mu.doubtful, c.ID)
 		case c.Revoked:
 			l.end(c.ID)
 		default:
@@ -173,6 +183,7 @@ func (s *Service) termBegan(term uint64) {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
 	s.leases.mu.term = term
+	clear(s.leases.mu.doubtful) // what the former term left is applied by now, or gone
 	s.leases.mu.deadlines.Promote(s.now(), s.cfg.ElectionTimeout)
 	poke(s.leads)
 }
