@@ -17,6 +17,7 @@ type tally struct {
 	ops       int64
 	elapsed   time.Duration
 	latencies []time.Duration
+	upkeep    *upkeep // of a work that is about one
 }
 
 // merge adds the tally of another connection that ran at the same time.

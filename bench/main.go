@@ -42,6 +42,7 @@ type options struct {
 	works, out, print  string
 	rounds             int
 	length             time.Duration
+	megabytes          int64
 	seed               uint64
 	short, pin, list   bool
 }
@@ -67,6 +68,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.print, "print", "", "print the table of this file of raw results and end")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of each work")
 	f.DurationVar(&o.length, "length", 5*time.Second, "length of a round on one server")
+	f.Int64Var(&o.megabytes, "size", 2048, "megabytes of the database of defrag and compact")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the random choices")
 	f.BoolVar(&o.short, "short", false, "small works, one short round: shows that everything runs, measures nothing")
 	f.BoolVar(&o.pin, "pin", true, "give servers and generator a processor each")
@@ -117,6 +119,8 @@ func (o options) choose() ([]work, error) {
 	size := fullScale()
 	if o.short {
 		size = shortScale()
+	} else if o.megabytes > 0 {
+		size.upkeepBytes = o.megabytes << 20
 	}
 	var chosen []work
 	for _, w := range works(size) {

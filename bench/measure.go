@@ -23,6 +23,7 @@ type sample struct {
 	LoadSeconds  float64 `json:"load_cpu_s"`    // CPU of the generator itself
 	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size, all members added up
 	WrittenBytes int64   `json:"written_bytes"` // by the server, to storage
+	Upkeep       *upkeep `json:"upkeep,omitempty"`
 }
 
 // A round is the same work on both servers, one after the other.
@@ -72,6 +73,7 @@ func measure(ctx context.Context, w work, l load, s *cluster, seed uint64, lengt
 		LoadSeconds:  (ownAfter - ownBefore).Seconds(),
 		PeakBytes:    peak,
 		WrittenBytes: after.writtenBytes - before.writtenBytes,
+		Upkeep:       t.upkeep,
 	}, err
 }
 

@@ -21,6 +21,10 @@ const (
 	pathGrant     = "/etcdserverpb.Lease/LeaseGrant"
 	pathKeepAlive = "/etcdserverpb.Lease/LeaseKeepAlive"
 	pathStatus    = "/etcdserverpb.Maintenance/Status"
+	pathDelete    = "/etcdserverpb.KV/DeleteRange"
+	pathCompact   = "/etcdserverpb.KV/Compact"
+
+	pathDefragment = "/etcdserverpb.Maintenance/Defragment"
 )
 
 // keyPrefix begins every key, so that one range holds them all.

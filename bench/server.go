@@ -69,6 +69,8 @@ func (s *server) launch() error {
 	s.log = log
 	s.process = exec.Command(s.command[0], args...)
 	s.process.Stdout, s.process.Stderr = log, log
+	// Works that are about the free space of the file have it rewritten themselves.
+	s.process.Env = append(os.Environ(), "ETCD_AUTO_DEFRAG_PERCENT=0")
 	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cores.onServerCore(s.process.Start); err != nil {
 		s.process = nil

@@ -37,13 +37,14 @@ type scale struct {
 	catchUpKeys int // written while a member was away
 	connections int
 	inFlight    int
+	upkeepBytes int64 // of the database that an operator works on
 }
 
 // fullScale is what the published table uses.
 func fullScale() scale {
 	return scale{
 		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
-		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256,
+		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256, upkeepBytes: 2 << 30,
 	}
 }
 
@@ -51,7 +52,7 @@ func fullScale() scale {
 func shortScale() scale {
 	return scale{
 		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
-		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32,
+		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32, upkeepBytes: 16 << 20,
 	}
 }
 
@@ -83,6 +84,7 @@ func works(n scale) []work {
 		all = append(all, watchWork(watchers))
 	}
 	all = append(all, keepAliveWork(n), restartWork(n))
+	all = append(all, upkeepWorks(n)...)
 	return append(all, clusterWorks(n)...)
 }
 
