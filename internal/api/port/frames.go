@@ -2,7 +2,7 @@ package port
 
 import (
 	"encoding/binary"
-	"net"
+	"io"
 )
 
 // What is needed of HTTP/2's frames (RFC 9113, section 4.1) to follow them without taking part.
@@ -134,7 +134,7 @@ type outbound struct {
 func (o *outbound) done() bool { return o.drop == 0 }
 
 // write writes to w what the client is to see of p.
-func (o *outbound) write(w net.Conn, p []byte) (int, error) {
+func (o *outbound) write(w io.Writer, p []byte) (int, error) {
 	rest := append(o.part, p...)
 	var pass []byte
 	for o.drop > 0 && len(rest) >= frameHeader {

@@ -38,8 +38,13 @@ func both() Options { return Options{Plain: true, GRPC: true, HTTP: true} }
 // split runs a splitter over memory and returns the function that connects to it. At the end everything must be over.
 func split(t *testing.T) (*Splitter, *memory) {
 	t.Helper()
+	return splitWith(t, both())
+}
+
+func splitWith(t *testing.T, opts Options) (*Splitter, *memory) {
+	t.Helper()
 	root := &memory{newQueue(pipeAddr{}), make(chan error, 1)}
-	s := NewSplitter(root, both())
+	s := NewSplitter(root, opts)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	t.Cleanup(func() {

@@ -58,13 +58,24 @@ func isGRPC(request *http2.MetaHeadersFrame) bool {
 	return false
 }
 
+// held is a buffer of at most maxHeld bytes.
+type held struct{ bytes.Buffer }
+
+// Write adds p, or fails.
+func (h *held) Write(p []byte) (int, error) {
+	if h.Len()+len(p) > maxHeld {
+		return 0, errors.New("too much before the first request")
+	}
+	return h.Buffer.Write(p)
+}
+
 // waiter is a client of HTTP/2 before its first request.
 type waiter struct {
 	conn      *Conn
 	in        *bufio.Reader
 	frames    *http2.Framer
-	held      bytes.Buffer // what the server behind is to read
-	confirmed int          // settings of the client
+	held      held // what the server behind is to read
+	confirmed int  // settings of the client
 	pings     int
 	since     time.Time
 }
@@ -88,7 +99,9 @@ func (w *waiter) greet(maxStreams uint32) error {
 	if string(got) != clientPreface {
 		return errors.New("no preface of HTTP/2")
 	}
-	w.held.Write(got)
+	if _, err := w.held.Write(got); err != nil {
+		return err
+	}
 	return w.frame(w.settings)
 }
 
@@ -121,9 +134,6 @@ func (w *waiter) frame(take func(http2.Frame) error) error {
 	f, err := w.frames.ReadFrame()
 	if err != nil {
 		return err
-	}
-	if w.held.Len() > maxHeld {
-		return errors.New("too much before the first request")
 	}
 	if err := take(f); err != nil {
 		return err

@@ -1,0 +1,222 @@
+package tlstest
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quoin-kv/quoin/embed"
+	"github.com/quoin-kv/quoin/internal/config"
+)
+
+// cluster is three members that prove to each other who they are, each with a folder of its own.
+type cluster struct {
+	t       *testing.T
+	folders [3]folder
+	peers   [3]string
+	configs [3]*embed.Config
+	members [3]*embed.Member
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t}
+	var initial []string
+	for i := range c.peers {
+		c.folders[i], c.peers[i] = newFolder(t), freeAddress(t)
+		initial = append(initial, fmt.Sprintf("m%d=https://%s", i, c.peers[i]))
+	}
+	for i := range c.peers {
+		cfg := newConfig(t, "http://127.0.0.1:0")
+		cfg.Name, cfg.InitialCluster = fmt.Sprintf("m%d", i), strings.Join(initial, ",")
+		cfg.HeartbeatMs, cfg.ElectionMs = 50, 500
+		setURLs(t, &cfg.ListenPeerURLs, "https://"+c.peers[i])
+		setURLs(t, &cfg.AdvertisePeerURLs, "https://"+c.peers[i])
+		f := c.folders[i]
+		cfg.PeerTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key"), TrustedCAFile: f.path("ca"), CRLFile: f.path("crl")}
+		c.configs[i] = cfg
+	}
+	return c
+}
+
+// each calls fn for every member's folder.
+func (c *cluster) each(fn func(i int, f folder)) {
+	c.t.Helper()
+	for i, f := range c.folders {
+		fn(i, f)
+	}
+}
+
+// equip gives every member a certificate of one authority, and trust in some.
+func (c *cluster) equip(of *authority, trusted ...*authority) {
+	c.t.Helper()
+	c.each(func(i int, f folder) {
+		f.show(of.issue(fmt.Sprintf("m%d", i), hosts("127.0.0.1")))
+		var pems [][]byte
+		for _, a := range trusted {
+			pems = append(pems, a.pem)
+		}
+		f.put("ca", pems...)
+		f.put("crl", of.revoke())
+	})
+}
+
+func (c *cluster) launch(i int) {
+	c.t.Helper()
+	c.members[i] = launch(c.t, c.configs[i])
+}
+
+// works checks that some members answer, through their leader.
+func (c *cluster) works(what string, members ...int) {
+	c.t.Helper()
+	for _, i := range members {
+		awaitReady(c.t, c.members[i])
+		until(c.t, fmt.Sprintf("%s, member %d", what, i), func() error {
+			return askHTTP1(c.t.Context(), c.members[i].ClientAddrs()[0].String(), nil)
+		})
+	}
+}
+
+// restart stops a member and starts it again: it and the others must accept each other anew.
+func (c *cluster) restart(i int) {
+	c.t.Helper()
+	check(c.t, c.members[i].Close())
+	c.launch(i)
+}
+
+// TestPeersRotation: leaves and roots of a cluster are replaced while it works. What restarts in between is one member, so that there are new
+// connections; the others run from the first to the last.
+func TestPeersRotation(t *testing.T) {
+	before, after := newAuthority(t, "before"), newAuthority(t, "after")
+	c := newCluster(t)
+	c.equip(before, before)
+	for i := range c.members {
+		c.launch(i)
+	}
+	c.works("at first", 0, 1, 2)
+	for _, stage := range []struct {
+		what    string
+		of      *authority
+		trusted []*authority
+	}{
+		{"new leaves", before, []*authority{before}},
+		{"two roots", before, []*authority{before, after}},
+		{"leaves of the new root", after, []*authority{before, after}},
+		{"new root", after, []*authority{after}},
+	} {
+		c.equip(stage.of, stage.trusted...)
+		c.restart(2)
+		c.works(stage.what, 0, 1, 2)
+	}
+	// The old root does not open any door now.
+	conf := clientConfig(t, []*authority{after}, before.issue("old", hosts("127.0.0.1")))
+	for _, address := range c.peers {
+		_, err := fetch(t.Context(), address, conf, "HTTP/1.1", "GET", "/version", "")
+		refused(t, "old certificate", err, "unknown certificate authority")
+	}
+}
+
+// TestPeerListener: every fault that a certificate can have, at the door for members.
+func TestPeerListener(t *testing.T) {
+	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
+	revoked := ours.issue("revoked", hosts("127.0.0.1"))
+	c := newCluster(t)
+	c.equip(ours, ours)
+	c.each(func(_ int, f folder) { f.put("crl", ours.revoke(revoked)) })
+	cfg := c.configs[0]
+	cfg.InitialCluster = "m0=https://" + c.peers[0]
+	start(t, cfg)
+	for _, v := range visitors(ours, others, revoked) {
+		t.Run(v.name, func(t *testing.T) {
+			conf := clientConfig(t, []*authority{ours}, v.shown...)
+			body, err := fetch(t.Context(), c.peers[0], conf, "HTTP/1.1", "GET", "/members", "")
+			refused(t, "members", err, v.want)
+			if err == nil && !strings.Contains(body, c.peers[0]) {
+				t.Errorf("members: %s", body)
+			}
+		})
+	}
+	t.Run("without TLS", func(t *testing.T) {
+		if _, err := fetch(t.Context(), c.peers[0], nil, "HTTP/1.1", "GET", "/members", ""); err == nil {
+			t.Error("answered")
+		}
+	})
+}
+
+// TestPeersAllowedNames: members are known by the common name of their certificates.
+func TestPeersAllowedNames(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	c := newCluster(t)
+	c.equip(ours, ours)
+	cfg := c.configs[0]
+	cfg.InitialCluster = "m0=https://" + c.peers[0]
+	cfg.PeerTLS.AllowedCNs = []string{"m1", "m2"}
+	start(t, cfg)
+	for name, want := range map[string]string{"m1": "", "m3": "bad certificate"} {
+		conf := clientConfig(t, []*authority{ours}, ours.issue(name, hosts("127.0.0.1")))
+		_, err := fetch(t.Context(), c.peers[0], conf, "HTTP/1.1", "GET", "/version", "")
+		refused(t, name, err, want)
+	}
+}
+
+// TestForeignMember: a member whose certificate the others do not accept gets no leader, and does not disturb them. When its certificate is put
+// right it joins them, without a restart of anybody.
+func TestForeignMember(t *testing.T) {
+	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
+	for _, tc := range []struct {
+		name string
+		bad  identity
+	}{
+		{"wrong authority", others.issue("m2", hosts("127.0.0.1"))},
+		{"expired", ours.issue("m2", hosts("127.0.0.1"), valid(-time.Hour, -time.Minute))},
+		{"wrong name", ours.issue("m2", hosts("192.0.2.1"))},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			c.equip(ours, ours)
+			c.folders[2].show(tc.bad)
+			for i := range c.members {
+				c.launch(i)
+			}
+			c.works("the two", 0, 1)
+			select {
+			case <-c.members[2].Ready():
+				t.Fatal("the foreign member has a leader")
+			case <-time.After(time.Second): // some election timeouts
+			}
+			c.folders[2].show(ours.issue("m2", hosts("127.0.0.1")))
+			c.works("all", 0, 1, 2)
+		})
+	}
+}
+
+// TestRevokedServer: a member does not talk to one whose certificate is revoked, though it is the one that dials.
+func TestRevokedServer(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	c := newCluster(t)
+	c.equip(ours, ours)
+	gone := ours.issue("m1", hosts("127.0.0.1"))
+	pair := gone.pair(t)
+	l, err := tls.Listen("tcp", c.peers[1], &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+	check(t, err)
+	defer l.Close()
+	c.folders[0].put("crl", ours.revoke(gone))
+	c.launch(0)
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	conn, err := l.Accept()
+	check(t, err)
+	defer conn.Close()
+	// The dialer ends the session once it has seen the certificate: nothing that a member says comes through.
+	n, err := conn.Read(make([]byte, 1))
+	if ne, ok := err.(net.Error); n > 0 || err == nil || ok && ne.Timeout() {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
