@@ -107,6 +107,10 @@ func (n *Node) runFlusher() {
 		case <-n.marks:
 			n.releaseLog(n.marked.Load())
 			continue
+		case <-n.roomChanged:
+			n.purgeLog()
+			n.prepareLog()
+			continue
 		case <-n.ctx.Done():
 			return
 		}
@@ -138,6 +142,11 @@ func (n *Node) releaseLog(index uint64) {
 		n.fail(failed("releasing log segments", err))
 		return
 	}
+	n.purgeLog()
+}
+
+// purgeLog deletes segments that are let go of and not to be kept. Those that are only kept because there may be some go when room is short.
+func (n *Node) purgeLog() {
 	if n.cfg.KeepSegments == 0 {
 		return
 	}

@@ -127,6 +127,7 @@ type Node struct {
 	backlog     atomic.Int64 // bytes committed and not yet applied
 	unwritten   atomic.Int64 // bytes handed to the log writer and not yet written
 	room        atomic.Pointer[Room]
+	roomChanged chan struct{} // capacity 1: room is short, or no longer
 	roomUnknown sync.Once
 
 	logging, flushing stopwatch
@@ -168,6 +169,8 @@ func Start(cfg Config) *Node {
 		marks:     make(chan struct{}, 1),
 		compact:   make(chan struct{}, 1),
 		installs:  make(chan struct{}, 1),
+
+		roomChanged: make(chan struct{}, 1),
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.close = sync.OnceValue(n.shutDown)

@@ -38,8 +38,7 @@ func (n *Node) runRoom() {
 	}
 }
 
-// lookAtRoom takes note of how much room there is, and says so when it becomes short and when it no longer is. Old log segments that are only
-// kept because there may be some go then.
+// lookAtRoom takes note of how much room there is, and says so when it becomes short and when it no longer is.
 func (n *Node) lookAtRoom() {
 	now, err := n.cfg.Room()
 	if err != nil {
@@ -50,9 +49,10 @@ func (n *Node) lookAtRoom() {
 	switch {
 	case now.Short && !before.Short:
 		n.cfg.Logger.Warn("disk space is short: this member takes nothing that makes the data grow, until there is more", "directory", now.Dir, "free_bytes", now.Free)
-		poke(n.marks)
+		poke(n.roomChanged)
 	case before.Short && !now.Short:
 		n.cfg.Logger.Info("there is disk space again", "directory", now.Dir, "free_bytes", now.Free)
+		poke(n.roomChanged)
 	}
 }
 

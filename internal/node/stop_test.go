@@ -17,7 +17,6 @@ import (
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/vfs"
-	"github.com/quoin-kv/quoin/internal/wal"
 )
 
 // gate lets the calls of one kind wait while it is shut.
@@ -188,62 +187,6 @@ func TestFailedFlush(t *testing.T) {
 		}
 		check(t, n.Stop())
 	})
-}
-
-// TestFullDisk fills the disk of the log: the put that meets it is not acknowledged, those before are there after a restart.
-func TestFullDisk(t *testing.T) {
-	for _, room := range []int64{0, 100, 5000, 64 << 10, 100 << 10} {
-		t.Run(fmt.Sprint(room), func(t *testing.T) {
-			d := newDisks(t)
-			var full func(vfs.Op) error
-			var armed atomic.Bool
-			n := start(t, d, vfs.Intercept(d.fs, func(op vfs.Op) error {
-				if !armed.Load() {
-					return nil
-				}
-				return full(op)
-			}))
-			check(t, put(t.Context(), n, "a", "000"))
-			full = fullAfter(room)
-			armed.Store(true)
-			acknowledged := "000"
-			for i := 1; ; i++ {
-				value := fmt.Sprintf("%03d%s", i, strings.Repeat("x", 1000))
-				if err := put(t.Context(), n, "a", value); err != nil {
-					if !errors.Is(err, kverr.Stopped) {
-						t.Errorf("the put for which there is no room gives %v", err)
-					}
-					break
-				}
-				acknowledged = value
-			}
-			var failed *wal.FailedError
-			if err := n.Stop(); !errors.As(err, &failed) || !errors.Is(err, syscall.ENOSPC) {
-				t.Errorf("the node ends with %v", err)
-			}
-			n = start(t, d, d.fs)
-			if got := get(t, n, "a"); got < acknowledged {
-				t.Errorf("a is %.3q, but %.3q was acknowledged", got, acknowledged)
-			}
-			check(t, n.Stop())
-		})
-	}
-}
-
-// fullAfter is a disk with room for that many bytes more. It writes what there is room for, in whole sectors, as file systems do.
-func fullAfter(room int64) func(vfs.Op) error {
-	return func(op vfs.Op) error {
-		if op.Kind != vfs.OpWrite {
-			return nil
-		}
-		if op.Bytes <= room {
-			room -= op.Bytes
-			return nil
-		}
-		end := op.Offset + room
-		room = 0
-		return &vfs.PartialWrite{Bytes: max(0, end-end%vfs.SectorBytes-op.Offset), Err: syscall.ENOSPC}
-	}
 }
 
 // TestViewOutlivesStop: who holds a view may go on reading, a new one is not to be had.
