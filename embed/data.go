@@ -249,10 +249,14 @@ func (d *data) forceNewCluster(cfg *config.Config, rec *wal.Recovered, m *machin
 
 // restore builds the machine on what the database file holds.
 func (d *data) restore(cfg *config.Config) (*machine.Machine, error) {
-	return machine.Restore(machine.Config{
+	m, err := machine.Restore(machine.Config{
 		ClusterID: d.meta.ClusterID, MemberID: d.meta.NodeID, MinLeaseTTL: minLeaseTTL(cfg), MaxLearners: cfg.MaxLearners,
 		Full: service.OverQuota(d.backend, cfg.QuotaBytes),
 	}, d.backend, d.backend, func() mvcc.Reader { return d.backend.Reader() })
+	if err == nil {
+		err = checkVersions(m)
+	}
+	return m, err
 }
 
 func coreConfig(cfg *config.Config, id uint64) raft.Config {

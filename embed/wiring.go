@@ -14,6 +14,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/node"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/service"
+	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 // Bounds that no option sets.
@@ -38,10 +39,11 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
 		Version: version.Version, ClusterVersion: clusterVersion,
 		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes, KeepNoSpaceAlarm: cfg.KeepNoSpaceAlarm,
-		AutoCompaction: autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
+		RangeBudgetBytes: cfg.RangeBudgetBytes,
+		AutoCompaction:   autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg), LeaseCheckpoint: leaseCheckpoint(cfg),
-		StrictReconfig: cfg.StrictReconfigCheck,
-		Peers:          m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
+		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck,
+		Peers: m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
 		Metrics: service.Metrics{
 			Range: metrics.Range, Request: metrics.Request,
 			Lease: func(change service.LeaseChange, ttl int64) {
@@ -90,6 +92,7 @@ func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Confi
 		Adopt: d.dir.AdoptReceived, DropReceived: d.dir.DropReceived,
 		Restore:      func(*backend.Backend) (*machine.Machine, error) { return d.restore(cfg) },
 		SnapshotData: func(m *machine.Machine) []byte { return m.Members().StoreJSON() },
+		KeepMark:     func(s wire.Snapshot) error { return d.keepMark(s, int(cfg.MaxSnapshots)) },
 		Connected: func(id uint64) bool {
 			_, ok := sessions.Connected(id)
 			return ok

@@ -78,6 +78,7 @@ type Outcome struct {
 	Events     []mvcc.Event  // what changed in the key space, in order
 	Leases     []LeaseChange // leases that came or went
 	Compaction bool          // a compaction has begun
+	Lowered    bool          // the version of the cluster went down
 	Alarms     []Alarm       // all alarms after the command, if it may have changed them; not nil then
 	Users      *auth.State   // who may do what after the command, if that has changed
 	Sessions   []Session     // logins and ends of logins

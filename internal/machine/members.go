@@ -38,13 +38,22 @@ func (m *Machine) write(w membership.Write) {
 
 // setClusterVersion notes the version that all members speak, and that of the storage, which follows it.
 func (a *apply) setClusterVersion(version string) {
+	before := a.members.Version()
 	write, err := a.members.SetVersion(version)
 	if a.out.Err = err; err != nil {
 		return
 	}
+	a.out.Lowered = lower(version, before)
 	a.write(write)
 	a.alignStorageVersion()
 	a.replyEmpty()
+}
+
+// lower reports whether one version is below another; text that is no version is below none.
+func lower(version, than string) bool {
+	v, err1 := membership.ParseVersion(version)
+	o, err2 := membership.ParseVersion(than)
+	return err1 == nil && err2 == nil && v.Less(o)
 }
 
 // alignStorageVersion marks the storage with the version of the cluster: every member's server can read what any member writes. A cluster

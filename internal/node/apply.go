@@ -88,6 +88,9 @@ func (n *Node) finish(batch *replica.Batch, took time.Duration) {
 	n.publishBatch(batch)
 	n.waiters.answer(batch.Outcomes)
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges, newTerm: batch.NewTerm})
+	if batch.Lowered {
+		n.events.put(event{markFrom: batch.Index})
+	}
 	if batch.Compaction {
 		faultpoint.Hit(faultpoint.CompactAfterCommitScheduled)
 		poke(n.compact)

@@ -4,7 +4,10 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
+	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/wal"
+	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 // runLog writes outputs to the log: what has come since the last write is one batch.
@@ -75,14 +78,35 @@ func (n *Node) written(j *replica.Joined) {
 		n.installable.Store(j.Installed)
 		poke(n.installs)
 	case j.Log.Mark != nil:
-		n.mark(j.Log.Mark.Index)
+		n.mark(metaOf(j.Log.Mark))
 	}
 }
 
-// mark has log segments released that are below an index, which log and database file have passed.
-func (n *Node) mark(index uint64) {
-	n.marked.Store(index)
+// metaOf is a mark as a snapshot would have it.
+func metaOf(m *wal.Mark) wire.SnapshotMeta {
+	meta := wire.SnapshotMeta{Index: m.Index, Term: m.Term}
+	if m.ConfState != nil {
+		meta.ConfState = *m.ConfState
+	}
+	return meta
+}
+
+// mark has log segments released that are below a mark, which log and database file have passed.
+func (n *Node) mark(at wire.SnapshotMeta) {
+	n.marked.Store(&at)
 	poke(n.marks)
+}
+
+// keepMark has the members noted as of a mark.
+func (n *Node) keepMark(at wire.SnapshotMeta) {
+	if n.cfg.KeepMark == nil || n.cfg.SnapshotData == nil {
+		return
+	}
+	s := wire.Snapshot{Meta: at}
+	n.Inspect(func(m *machine.Machine) { s.Data = n.cfg.SnapshotData(m) })
+	if err := n.cfg.KeepMark(s); err != nil {
+		n.cfg.Logger.Warn("members not noted beside the database file", "index", at.Index, "error", err)
+	}
 }
 
 // runFlusher brings the database file up to date: when enough is pending, when FlushInterval has passed, and when asked. It also does the
@@ -105,7 +129,9 @@ func (n *Node) runFlusher() {
 			n.prepareLog()
 			continue
 		case <-n.marks:
-			n.releaseLog(n.marked.Load())
+			at := n.marked.Load()
+			n.keepMark(*at)
+			n.releaseLog(at.Index)
 			continue
 		case <-n.roomChanged:
 			n.purgeLog()

@@ -61,7 +61,7 @@ func (n *Node) install(s *wire.Snapshot) error {
 	n.cfg.Logger.Info("snapshot installed", "index", at.Index, "term", at.Term, "revision", batch.View.Rev())
 	n.publishBatch(batch)
 	n.events.put(event{installed: &at, conf: s.Meta.ConfState})
-	n.mark(at.Index)
+	n.mark(wire.SnapshotMeta{Index: at.Index, Term: at.Term, ConfState: s.Meta.ConfState})
 	poke(n.compact)
 	faultpoint.Hit(faultpoint.RaftAfterApplySnap)
 	return nil

@@ -23,6 +23,7 @@ type event struct {
 	flushed   *schema.Applied
 	conf      wire.ConfState // as of flushed or installed
 	campaign  bool
+	markFrom  uint64 // a mark is wanted here or later
 	ticks     int // to pass at once
 
 	transfer uint64 // member that is to lead
@@ -141,6 +142,8 @@ func (l *loop) takeEvent(e *event) {
 		l.core.Applied(e.applied, e.changes)
 		l.former.note(e.newTerm)
 		l.outdated = l.outdated || len(e.changes) > 0
+	case e.markFrom != 0:
+		l.core.MarkFrom(e.markFrom)
 	case e.flushed != nil:
 		l.core.Flushed(*e.flushed, e.conf)
 	case e.installed != nil:

@@ -41,6 +41,8 @@ type Config struct {
 	Adopt func(index uint64) error
 	// DropReceived deletes the received files that end before an index. nil: they stay.
 	DropReceived func(index uint64) error
+	// KeepMark stores, durably, what SnapshotData says at a mark of the log. That it fails is logged: nothing here needs it. nil: nothing.
+	KeepMark func(wire.Snapshot) error
 	// Restore builds the machine on the database file that was adopted.
 	Restore func(*backend.Backend) (*machine.Machine, error)
 	// SnapshotData is the data of a MsgSnap: the membership as other members want it there. nil: none.
@@ -117,11 +119,11 @@ type Node struct {
 	commit  atomic.Uint64
 	applied atomic.Uint64
 	durable atomic.Uint64 // stored by this member's log; written by the loop
-	marked  atomic.Uint64 // what is below may be released from the log
 
-	installable atomic.Uint64 // index of the newest snapshot whose mark the log holds durably
-	received    atomic.Uint64 // index of the newest snapshot that came, 0 if its file and those before are dealt with
-	leaders     atomic.Uint64 // how many times another leader, or none, was seen
+	installable atomic.Uint64                     // index of the newest snapshot whose mark the log holds durably
+	received    atomic.Uint64                     // index of the newest snapshot that came, 0 if its file and those before are dealt with
+	marked      atomic.Pointer[wire.SnapshotMeta] // what is below may be released from the log
+	leaders     atomic.Uint64                     // how many times another leader, or none, was seen
 	unreachable idSet
 	acks        acks
 	backlog     atomic.Int64 // bytes committed and not yet applied

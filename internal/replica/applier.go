@@ -44,6 +44,7 @@ type Batch struct {
 	ConfChanges []wire.ConfChange // to be handed to Consensus.Applied; a refused one has node id 0
 	NewTerm     uint64            // term of a leader whose first entry is in here, 0 if none
 	Compaction  bool              // a compaction has begun
+	Lowered     bool              // the version of the cluster went down
 
 	// Installed is not nil if the state was replaced as a whole by a snapshot; View, Index and Term are its, the rest is empty.
 	Installed *machine.Machine
@@ -96,6 +97,7 @@ func (a *Applier) applyOne(e *wire.Entry, wanted func(id uint64) bool, b *Batch)
 	default:
 		out := a.machine.Apply(machine.Command{Index: e.Index, Term: e.Term, Data: e.Data, Wanted: wanted})
 		b.Compaction = b.Compaction || out.Compaction
+		b.Lowered = b.Lowered || out.Lowered
 		b.Events = append(b.Events, out.Events...)
 		b.Outcomes = append(b.Outcomes, out)
 	}

@@ -51,6 +51,7 @@ type Consensus struct {
 	applied   uint64
 	flushed   uint64
 	marked    uint64
+	markFrom  uint64 // a mark is wanted here or later; 0 if not
 	compacted uint64
 }
 
@@ -228,7 +229,7 @@ func (c *Consensus) settle() {
 	if at := c.flush.at; at.Index <= c.applied {
 		c.flushed = max(c.flushed, at.Index)
 		// Not c.flushed: after a restart it is known before the term and configuration that a mark needs are.
-		if at.Index > c.marked && at.Index >= c.marked+c.opts.MarkEvery {
+		if at.Index > c.marked && (at.Index >= c.marked+c.opts.MarkEvery || c.markFrom > c.marked && at.Index >= c.markFrom) {
 			state := c.flush.state
 			c.mark = &wal.Mark{Index: at.Index, Term: at.Term, ConfState: &state}
 			c.marked = at.Index
@@ -236,6 +237,10 @@ func (c *Consensus) settle() {
 	}
 	c.forget()
 }
+
+// MarkFrom asks for a mark at an index or behind it as soon as the database file is there: a server that takes the directory over then need
+// not read what stands before.
+func (c *Consensus) MarkFrom(index uint64) { c.markFrom = index }
 
 // Marked is the index of the newest mark that was put into an Output.
 func (c *Consensus) Marked() uint64 { return c.marked }

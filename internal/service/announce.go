@@ -70,11 +70,9 @@ func (s *Service) decideVersion(ctx context.Context) error {
 	if now, err := membership.ParseVersion(c.version); err == nil && !now.Less(own) && !c.downgrade.Enabled {
 		return nil // it never goes beyond what this member speaks
 	}
-	versions := []*membership.Version{&own}
-	for _, m := range c.members {
-		if m.ID != s.cfg.MemberID {
-			versions = append(versions, s.versionOf(ctx, m))
-		}
+	versions, err := s.memberVersions(ctx, c)
+	if err != nil {
+		return err
 	}
 	var next membership.Version
 	var due bool
@@ -88,6 +86,21 @@ func (s *Service) decideVersion(ctx context.Context) error {
 	_, err = s.propose(ctx, request.FieldClusterVersionSet, r.Append(nil))
 	s.observe("ClusterVersionSet", start, err)
 	return err
+}
+
+// memberVersions asks all members for their versions, nil for one that does not tell.
+func (s *Service) memberVersions(ctx context.Context, c *cluster) ([]*membership.Version, error) {
+	own, err := membership.ParseVersion(s.cfg.ClusterVersion)
+	if err != nil {
+		return nil, err
+	}
+	versions := []*membership.Version{&own}
+	for _, m := range c.members {
+		if m.ID != s.cfg.MemberID {
+			versions = append(versions, s.versionOf(ctx, m))
+		}
+	}
+	return versions, nil
 }
 
 // versionOf asks a member for the version of its server, nil if it does not tell.

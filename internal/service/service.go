@@ -40,8 +40,10 @@ type Config struct {
 	ProgressInterval time.Duration // between two progress messages of an idle watch
 	WatchRing        int           // revisions that watchers find without reading history; 0 for the default
 	WatchBatch       int           // revisions in one response to a watcher that is catching up; 0 for the default
+	DowngradeCheck   time.Duration // between two looks whether a downgrade is complete; 0 for never
 	LeaseCheckpoint  time.Duration // between two notes in the log of the time that long leases have left; 0 for none
 	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
+	RangeBudgetBytes int64         // memory of large answers under way; 0 or less for no bound
 	Metrics          Metrics
 
 	AutoCompaction AutoCompaction
@@ -152,7 +154,7 @@ func (s *Service) Bind(m Member, b *backend.Backend) {
 	s.member, s.backend = m, b
 	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runNoSpace, s.runAutoCompaction, s.runAutoDefrag, s.runProgress} {
+	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runAutoCompaction, s.runAutoDefrag, s.runProgress} {
 		s.tasks.run(run)
 	}
 }

@@ -84,6 +84,26 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 	return &pb.MoveLeaderResponse{}, nil
 }
 
+// Downgrade checks, begins or ends a downgrade of the cluster.
+func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	var cluster string
+	var err error
+	switch r.Action {
+	case pb.DowngradeRequest_VALIDATE:
+		cluster, err = s.svc.ValidateDowngrade(ctx, r.Version)
+	case pb.DowngradeRequest_ENABLE:
+		cluster, err = s.svc.EnableDowngrade(ctx, r.Version)
+	case pb.DowngradeRequest_CANCEL:
+		cluster, err = s.svc.CancelDowngrade(ctx)
+	default:
+		return nil, status.Error(codes.Unknown, "etcdserver: unknown method")
+	}
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.DowngradeResponse{Header: s.header(), Version: cluster}, nil
+}
+
 // snapshotBlobBytes is the size of every blob of a snapshot but the last.
 const snapshotBlobBytes = 32 << 10
 
