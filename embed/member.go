@@ -271,6 +271,7 @@ func (m *Member) stop() error {
 	if m.edges != nil {
 		errs = append(errs, m.edges.close())
 	}
+	m.svc.DropAnswers()
 	errs = append(errs, m.door.close())
 	m.peers.transport.Close()
 	if err := m.node.Stop(); err != nil && !errors.Is(err, m.cause) {

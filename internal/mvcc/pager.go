@@ -39,6 +39,13 @@ func (v *View) Pager(q Query) (*Pager, error) {
 	return p, nil
 }
 
+// Clone returns a pager that goes on from the same place on the same view,
+// independently.
+func (p *Pager) Clone() *Pager {
+	c := *p
+	return &c
+}
+
 // Count is the number of keys in the whole range at the pager's revision.
 func (p *Pager) Count() int64 { return p.count }
 

@@ -10,32 +10,32 @@ import (
 	"github.com/quoin-kv/quoin/internal/request"
 )
 
-// Range answers a RangeRequest.
-func (s *Service) Range(ctx context.Context, raw []byte) (reply []byte, err error) {
+// Range answers a RangeRequest in one piece.
+func (s *Service) Range(ctx context.Context, raw []byte) ([]byte, error) {
+	a, err := s.AnswerRange(ctx, raw)
+	return a.Whole(), err
+}
+
+// AnswerRange answers a RangeRequest. The caller closes what is large.
+func (s *Service) AnswerRange(ctx context.Context, raw []byte) (a Answer, err error) {
 	start := s.clock.Now()
 	var r request.Range
 	if err := r.Unmarshal(raw); err != nil {
-		return nil, err
+		return a, err
 	}
 	if err := r.Validate(); err != nil {
-		return nil, err
+		return a, err
 	}
 	defer func() { s.observe("Range", start, err) }()
 	view, err := s.read(ctx, !r.Serializable)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	defer view.Release()
-	q := s.pages.query(machine.Query(&r), view)
-	result, err := machine.Range(view, q)
+	a, err = s.answerRange(ctx, view, machine.Query(&r))
 	if s.cfg.Metrics.Range != nil {
 		s.cfg.Metrics.Range(s.since(start), err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.pages.remember(q, view, result.More)
-	return request.AppendRangeResponse(nil, s.headerAt(view.Rev()), &result), nil
+	return a, err
 }
 
 // read returns a view to read from, linearizable if so asked. The caller releases it.
@@ -106,57 +106,77 @@ func (s *Service) Put(ctx context.Context, raw []byte) (reply []byte, err error)
 	return s.propose(ctx, request.FieldPut, raw)
 }
 
-// DeleteRange answers a DeleteRangeRequest.
-func (s *Service) DeleteRange(ctx context.Context, raw []byte) (reply []byte, err error) {
+// DeleteRange answers a DeleteRangeRequest in one piece.
+func (s *Service) DeleteRange(ctx context.Context, raw []byte) ([]byte, error) {
+	a, err := s.AnswerDeleteRange(ctx, raw)
+	return a.Whole(), err
+}
+
+// AnswerDeleteRange answers a DeleteRangeRequest. The caller closes what is large.
+func (s *Service) AnswerDeleteRange(ctx context.Context, raw []byte) (a Answer, err error) {
 	start := s.clock.Now()
 	var r request.DeleteRange
 	if err := r.Unmarshal(raw); err != nil {
-		return nil, err
+		return a, err
 	}
 	if err := r.Validate(); err != nil {
-		return nil, err
+		return a, err
 	}
 	defer func() { s.observe("DeleteRange", start, err) }()
-	return s.propose(ctx, request.FieldDeleteRange, raw)
+	var h hold
+	if r.PrevKV && len(r.RangeEnd) > 0 {
+		if h, err = s.admitWrite(ctx, &request.Txn{Success: []request.Op{{DeleteRange: &r}}}); err != nil {
+			return a, err
+		}
+	}
+	return s.proposeAnswer(ctx, request.FieldDeleteRange, raw, h)
 }
 
-// Txn answers a TxnRequest. One that only reads is not replicated.
-func (s *Service) Txn(ctx context.Context, raw []byte) (reply []byte, err error) {
+// proposeAnswer is propose for what was charged for its answer.
+func (s *Service) proposeAnswer(ctx context.Context, field request.Field, raw []byte, h hold) (Answer, error) {
+	reply, err := s.propose(ctx, field, raw)
+	if err != nil {
+		h.release()
+		return Answer{}, err
+	}
+	return encoded(reply, h), nil
+}
+
+// Txn answers a TxnRequest in one piece.
+func (s *Service) Txn(ctx context.Context, raw []byte) ([]byte, error) {
+	a, err := s.AnswerTxn(ctx, raw)
+	return a.Whole(), err
+}
+
+// AnswerTxn answers a TxnRequest. One that only reads is not replicated. The caller closes what is large.
+func (s *Service) AnswerTxn(ctx context.Context, raw []byte) (a Answer, err error) {
 	start := s.clock.Now()
 	var r request.Txn
 	if err := r.Unmarshal(raw); err != nil {
-		return nil, err
+		return a, err
 	}
 	if err := r.Validate(s.cfg.MaxTxnOps); err != nil {
-		return nil, err
+		return a, err
 	}
 	if r.ReadOnly() {
 		defer func() { s.observe("ReadonlyTxn", start, err) }()
-		return s.readTxn(ctx, &r)
+		view, err := s.read(ctx, !r.Serializable())
+		if err != nil {
+			return a, err
+		}
+		return s.answerReadTxn(ctx, view, &r)
 	}
 	if r.HasPut() {
 		if err := s.checkQuota(r.QuotaCost()); err != nil {
-			return nil, err
+			return a, err
 		}
 	}
 	defer func() { s.observe("Txn", start, err) }()
-	return s.propose(ctx, request.FieldTxn, raw)
-}
-
-func (s *Service) readTxn(ctx context.Context, r *request.Txn) ([]byte, error) {
-	view, err := s.read(ctx, !r.Serializable())
+	h, err := s.admitWrite(ctx, &r)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	defer view.Release()
-	result, err := machine.ReadTxn(view, r)
-	if err != nil {
-		return nil, err
-	}
-	if s.cfg.Metrics.ReadTxn != nil {
-		s.cfg.Metrics.ReadTxn(len(r.Compare) + len(result.Responses))
-	}
-	return request.AppendTxnResponse(nil, s.headerAt(view.Rev()), &result), nil
+	return s.proposeAnswer(ctx, request.FieldTxn, raw, h)
 }
 
 // Compact answers a CompactionRequest. A physical one waits until this member has removed the data from its file.

@@ -106,6 +106,8 @@ type Service struct {
 	alarms  atomic.Pointer[[]machine.Alarm]
 	leases  leases
 	pages   pages
+	budget  budget
+	answers answers
 
 	progress   progress
 	leadership leadership
@@ -140,6 +142,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	s.leases.init()
 	s.leadership.init(start)
 	s.pages.init()
+	s.budget.clock, s.budget.limit = cfg.Clock, cfg.RangeBudgetBytes
 	s.progress.init()
 	s.restoreLeases(m.Leases())
 	s.cluster.Store(readCluster(m))

@@ -8,7 +8,8 @@ import (
 
 // frame is a message in its wire form. Calls that are worth it receive and send frames instead of decoded messages: the service works on bytes.
 type frame struct {
-	bytes []byte
+	bytes   []byte
+	sending *sending // of a large response, in place of bytes
 }
 
 // codec passes frames through untouched and leaves every other message to the protobuf codec. It answers to the name of that codec, so
@@ -23,6 +24,9 @@ func (c codec) Name() string { return proto.Name }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if f, ok := v.(*frame); ok {
+		if f.sending != nil {
+			return f.sending.buffers(), nil
+		}
 		return mem.BufferSlice{mem.SliceBuffer(f.bytes)}, nil
 	}
 	return c.proto.Marshal(v)

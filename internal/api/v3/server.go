@@ -10,6 +10,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -82,8 +83,29 @@ func register(server *grpc.Server, svc *service.Service, stopOnDefragment bool) 
 	healthpb.RegisterHealthServer(server, serving)
 }
 
-// bytesCall is a unary call on wire bytes. The reply belongs to the caller.
-type bytesCall func(ctx context.Context, request []byte) (reply []byte, err error)
+// bytesCall is a unary call on wire bytes. The answer belongs to the caller.
+type bytesCall func(ctx context.Context, request []byte) (service.Answer, error)
+
+// small is a call whose answers are never large.
+func small(call func(ctx context.Context, request []byte) ([]byte, error)) bytesCall {
+	return func(ctx context.Context, request []byte) (service.Answer, error) {
+		reply, err := call(ctx, request)
+		return service.Answer{Bytes: reply}, err
+	}
+}
+
+// answerFrame is the frame of an answer. A large one is not compressed: that would take it as a whole.
+func answerFrame(ctx context.Context, a service.Answer) (any, error) {
+	if a.Large == nil {
+		return &frame{bytes: a.Bytes}, nil
+	}
+	f := &frame{sending: newSending(a.Large)}
+	if err := grpc.SetSendCompressor(ctx, encoding.Identity); err != nil {
+		f.sending.giveUp()
+		return nil, err
+	}
+	return f, nil
+}
 
 // bytesDesc is a generated service description with handlers that work on frames. Every method of the service must have its handler.
 func bytesDesc(generated *grpc.ServiceDesc, unary map[string]bytesCall, streams map[string]grpc.StreamHandler) *grpc.ServiceDesc {
@@ -110,11 +132,11 @@ func bytesDesc(generated *grpc.ServiceDesc, unary map[string]bytesCall, streams 
 // bytesHandler is what the generated code of a unary method would be, on frames.
 func bytesHandler(method string, call bytesCall) grpc.MethodHandler {
 	handle := func(ctx context.Context, request any) (any, error) {
-		reply, err := call(ctx, request.(*frame).bytes)
+		answer, err := call(ctx, request.(*frame).bytes)
 		if err != nil {
 			return nil, toStatus(err)
 		}
-		return &frame{reply}, nil
+		return answerFrame(ctx, answer)
 	}
 	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 		in := new(frame)
@@ -130,7 +152,8 @@ func bytesHandler(method string, call bytesCall) grpc.MethodHandler {
 
 func kvUnary(svc *service.Service) map[string]bytesCall {
 	return map[string]bytesCall{
-		"Range": svc.Range, "Put": svc.Put, "DeleteRange": svc.DeleteRange, "Txn": svc.Txn, "Compact": svc.Compact,
+		"Range": svc.AnswerRange, "Put": small(svc.Put), "DeleteRange": svc.AnswerDeleteRange, "Txn": svc.AnswerTxn,
+		"Compact": small(svc.Compact),
 	}
 }
 
@@ -141,14 +164,15 @@ func kvStreams(svc *service.Service) map[string]grpc.StreamHandler {
 			return err
 		}
 		return toStreamStatus(svc.RangeStream(stream.Context(), in.bytes, func(chunk []byte) error {
-			return stream.SendMsg(&frame{chunk})
+			return stream.SendMsg(&frame{bytes: chunk})
 		}))
 	}}
 }
 
 func leaseUnary(svc *service.Service) map[string]bytesCall {
 	return map[string]bytesCall{
-		"LeaseGrant": svc.LeaseGrant, "LeaseRevoke": svc.LeaseRevoke, "LeaseTimeToLive": svc.LeaseTimeToLive, "LeaseLeases": svc.LeaseLeases,
+		"LeaseGrant": small(svc.LeaseGrant), "LeaseRevoke": small(svc.LeaseRevoke), "LeaseTimeToLive": small(svc.LeaseTimeToLive),
+		"LeaseLeases": small(svc.LeaseLeases),
 	}
 }
 
@@ -164,7 +188,7 @@ func leaseStreams(svc *service.Service) map[string]grpc.StreamHandler {
 			if err != nil {
 				return toStreamStatus(err)
 			}
-			if err := stream.SendMsg(&frame{reply}); err != nil {
+			if err := stream.SendMsg(&frame{bytes: reply}); err != nil {
 				return err
 			}
 		}

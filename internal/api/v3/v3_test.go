@@ -36,6 +36,7 @@ type edge struct {
 	lease   pb.LeaseClient
 	cluster pb.ClusterClient
 	maint   pb.MaintenanceClient
+	server  *grpc.Server
 	stop    func()
 }
 
@@ -67,7 +68,7 @@ func serve(t testing.TB, m *servicetest.Member) *edge {
 	check(t, err)
 	e := &edge{
 		Member: m, conn: conn, kv: pb.NewKVClient(conn), watch: pb.NewWatchClient(conn), lease: pb.NewLeaseClient(conn),
-		cluster: pb.NewClusterClient(conn), maint: pb.NewMaintenanceClient(conn),
+		cluster: pb.NewClusterClient(conn), maint: pb.NewMaintenanceClient(conn), server: server,
 	}
 	e.stop = sync.OnceFunc(func() { // in the order of a member's assembly
 		m.Close()
@@ -208,7 +209,7 @@ func TestClusterCalls(t *testing.T) {
 // TestMalformedRequests sends bytes that are no message where the service decodes them itself, and where gRPC does.
 func TestMalformedRequests(t *testing.T) {
 	e := startEdge(t, 1)
-	bad := &frame{[]byte{0x0a, 0xff}}
+	bad := &frame{bytes: []byte{0x0a, 0xff}}
 	force := grpc.ForceCodecV2(newCodec())
 	for _, name := range []string{"KV/Range", "KV/Put", "KV/Txn", "Lease/LeaseGrant", "Cluster/MemberAdd"} {
 		err := e.conn.Invoke(t.Context(), "/etcdserverpb."+name, bad, new(frame), force)

@@ -74,7 +74,7 @@ func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *servic
 			return toStatus(err)
 		}
 		faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
-		if err := stream.SendMsg(&frame{bytes}); err != nil {
+		if err := stream.SendMsg(&frame{bytes: bytes}); err != nil {
 			return err
 		}
 		w.Sent()

@@ -135,6 +135,7 @@ func Start(t testing.TB, d Disks, change ...func(*Options)) *Member {
 	one.Bind(one.Node, b)
 	one.stop = sync.OnceValue(func() error {
 		one.Close()
+		one.DropAnswers()
 		return one.Node.Stop()
 	})
 	t.Cleanup(func() { one.Stop(t) })
