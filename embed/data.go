@@ -42,6 +42,7 @@ type data struct {
 	logger    *slog.Logger
 	dir       *datadir.Dir
 	meta      wal.Metadata
+	reserve   *vfs.Reserve
 	backend   *backend.Backend
 	log       *wal.Log
 	applier   *replica.Applier
@@ -58,7 +59,7 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 	d = &data{logger: logger}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.closeEarly())
+			err = errors.Join(explainNoSpace(err, cfg.DataDir), d.closeEarly())
 			d = nil
 		}
 	}()
@@ -68,6 +69,9 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 	d.dir.OnReceivedSync = func(took time.Duration) { m.SnapshotFileSync.Observe(took.Seconds()) }
 	d.received = func(took time.Duration) { m.SnapshotFileSave.Observe(took.Seconds()) }
 	plan := d.dir.Plan()
+	if err := d.keepRoom(plan.Paths, int64(cfg.DiskReserveMegabytes)<<20); err != nil {
+		return d, err
+	}
 	for _, w := range plan.Warnings {
 		logger.Warn(w)
 	}

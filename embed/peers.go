@@ -88,6 +88,7 @@ func newPeers(cfg *config.Config, d *data, overTLS func(transport.DialFunc) tran
 	p.transport = transport.New(transport.Config{
 		Logger: logger, ID: d.meta.NodeID, ClusterID: d.meta.ClusterID, Version: version.Version,
 		PeerURLs: cfg.AdvertisePeerURLs.Strings(), OverTLS: overTLS, Local: p.link, Metrics: peerMetrics(&metrics.Peers, d.meta.NodeID),
+		Short:       p.link.short,
 		DialTimeout: dialTimeout(cfg), Dial: dialFromHere(cfg, logger),
 		Timing: transport.Timing{Read: cfg.RaftReadTimeout, Write: cfg.RaftWriteTimeout},
 	})
@@ -147,6 +148,12 @@ func (l *link) Step(m wire.Message) {
 	if n := l.node.Load(); n != nil {
 		n.Step(m)
 	}
+}
+
+// short reports whether room on this member's disk is short.
+func (l *link) short() bool {
+	n := l.node.Load()
+	return n != nil && n.Room().Short
 }
 
 // Unreachable tells the node that something for a member got lost.

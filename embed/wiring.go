@@ -42,7 +42,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		RangeBudgetBytes: cfg.RangeBudgetBytes,
 		AutoCompaction:   autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg), LeaseCheckpoint: leaseCheckpoint(cfg),
-		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck,
+		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck, Short: m.peers.transport.Short,
 		Peers: m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
 		Metrics: service.Metrics{
 			Range: metrics.Range, Request: metrics.Request,
@@ -97,6 +97,7 @@ func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Confi
 			_, ok := sessions.Connected(id)
 			return ok
 		},
+		Room: d.room, ReleaseRoom: d.reserve.Release,
 		Tick: millis(cfg.HeartbeatMs), FlushInterval: cfg.BatchInterval,
 		CompactionBatch: cfg.CompactionBatchLimit, CompactionPause: cfg.CompactionSleep, SlowApply: cfg.WarningApply,
 		KeepSegments: int(cfg.MaxWALs), MaxPending: maxPending, MaxBacklog: maxBacklog,

@@ -97,6 +97,9 @@ type Dir struct {
 
 	// OnReceivedSync, if set, is told how long each sync of a storage file took that is being received.
 	OnReceivedSync func(took time.Duration)
+	// KeepFreeBytes is how much room a storage file that is being received leaves on the disk, or the sixteenth part of the file system if
+	// that is less.
+	KeepFreeBytes int64
 }
 
 // Open takes possession of a data directory, which is made if it is missing. If walDir is empty the log is inside it.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/vfs"
@@ -56,7 +57,7 @@ func (d *Dir) copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
 	buffer := make([]byte, receiveBufferBytes)
 	var offset, synced int64
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := errors.Join(ctx.Err(), d.enough()); err != nil {
 			return err
 		}
 		n, readErr := fill(body, buffer)
@@ -76,6 +77,21 @@ func (d *Dir) copyTo(ctx context.Context, f vfs.File, body io.Reader) error {
 			synced = offset
 		}
 	}
+}
+
+// enough refuses to go on when there is less room than is to stay free.
+func (d *Dir) enough() error {
+	if d.KeepFreeBytes == 0 {
+		return nil
+	}
+	space, err := d.fs.Space(d.paths.Snap)
+	if err != nil {
+		return err
+	}
+	if keep := min(d.KeepFreeBytes, space.TotalBytes/16); space.FreeBytes < keep {
+		return fmt.Errorf("%s has %d bytes free, of which %d are to stay: %w", d.paths.Snap, space.FreeBytes, keep, syscall.ENOSPC)
+	}
+	return nil
 }
 
 // sync makes what was received so far durable.

@@ -41,6 +41,9 @@ func (s *Service) Status() Status {
 	if st.Lead == 0 {
 		out.Errors = append(out.Errors, kverr.NoLeader.Text)
 	}
+	if st.Short {
+		out.Errors = append(out.Errors, fmt.Sprintf("memberID:%d disk space short", s.cfg.MemberID))
+	}
 	for _, a := range *s.alarms.Load() {
 		out.Errors = append(out.Errors, fmt.Sprintf("memberID:%d alarm:%s", a.MemberID, alarmName(a.Kind)))
 	}

@@ -23,8 +23,12 @@ func OverQuota(b *backend.Backend, quotaBytes int64) func(cost int64) bool {
 	return func(cost int64) bool { return quotaBytes > 0 && b.Used()+cost >= quotaBytes }
 }
 
-// checkQuota refuses what would grow the database beyond its quota, and has the alarm raised.
+// checkQuota refuses what would grow the database beyond its quota, and has the alarm raised; and anything that would grow it while disks are
+// nearly full.
 func (s *Service) checkQuota(cost int64) error {
+	if err := s.checkRoom(); err != nil {
+		return err
+	}
 	if !OverQuota(s.backend, s.cfg.QuotaBytes)(cost) {
 		return nil
 	}

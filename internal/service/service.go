@@ -57,6 +57,8 @@ type Config struct {
 	// MembersChanged is told of the members by id and of the ids of removed ones, in Bind and whenever they may have changed. It may be nil
 	// and must not block; the lists are shared and must not be changed.
 	MembersChanged func(members []schema.Member, removed []uint64)
+	// Short tells whether another member has said that the room on its disk is short. nil: no member ever is.
+	Short func(id uint64) bool
 	// SelfRemoved is told once, also if that was long ago, that this member was removed and should stop. It may be nil and must not block.
 	SelfRemoved func()
 }
@@ -109,17 +111,18 @@ type Service struct {
 	budget  budget
 	answers answers
 
-	progress   progress
-	leadership leadership
-	full       atomic.Bool   // the NOSPACE alarm of this member is to be raised
-	spaceLooks chan struct{} // capacity 1: wakes who looks after that alarm
-	leads      chan struct{} // capacity 1: this member has begun to lead
-	turn       chan struct{} // capacity 1: whoever has its element may propose a change of the members
-	left       bool          // SelfRemoved was called; belongs to Bind, then to the applier
-	start      time.Time     // origin of now
-	ctx        context.Context
-	cancel     context.CancelFunc
-	tasks      tasks
+	progress    progress
+	leadership  leadership
+	fewHaveRoom atomic.Bool   // so many voters are short of room that the others are no majority
+	full        atomic.Bool   // the NOSPACE alarm of this member is to be raised
+	spaceLooks  chan struct{} // capacity 1: wakes who looks after that alarm
+	leads       chan struct{} // capacity 1: this member has begun to lead
+	turn        chan struct{} // capacity 1: whoever has its element may propose a change of the members
+	left        bool          // SelfRemoved was called; belongs to Bind, then to the applier
+	start       time.Time     // origin of now
+	ctx         context.Context
+	cancel      context.CancelFunc
+	tasks       tasks
 }
 
 // New makes a service that knows the restored state of m. The member's node may be started with it as its observer; Bind must follow
@@ -157,7 +160,7 @@ func (s *Service) Bind(m Member, b *backend.Backend) {
 	s.member, s.backend = m, b
 	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runAutoCompaction, s.runAutoDefrag, s.runProgress} {
+	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runRoom, s.runAutoCompaction, s.runAutoDefrag, s.runProgress} {
 		s.tasks.run(run)
 	}
 }

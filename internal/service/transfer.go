@@ -31,7 +31,7 @@ func (s *Service) HandOver(ctx context.Context) error {
 	if !s.IsLeader() {
 		return nil
 	}
-	to, others := s.successor()
+	to, others := s.successor(func(uint64) bool { return false })
 	switch {
 	case !others:
 		return nil
@@ -55,8 +55,9 @@ func (s *Service) replaceLeader(ctx context.Context, id uint64) error {
 	return s.handOver(ctx, s.cfg.MemberID, func(lead uint64) bool { return lead != 0 && lead != id })
 }
 
-// successor is the voter whose connection has stood longest, 0 if there is none; others reports whether there are other voters at all.
-func (s *Service) successor() (to uint64, others bool) {
+// successor is the voter whose connection has stood longest, but for those that are not to lead, 0 if there is none; others reports whether
+// there are other voters at all.
+func (s *Service) successor(not func(id uint64) bool) (to uint64, others bool) {
 	var longest time.Duration
 	for _, m := range s.cluster.Load().members {
 		if m.IsLearner || m.ID == s.cfg.MemberID {
@@ -64,7 +65,7 @@ func (s *Service) successor() (to uint64, others bool) {
 		}
 		others = true
 		stood, up := s.links().Since(m.ID)
-		if up && (to == 0 || stood > longest) {
+		if up && !not(m.ID) && (to == 0 || stood > longest) {
 			to, longest = m.ID, stood
 		}
 	}

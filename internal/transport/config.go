@@ -49,6 +49,8 @@ type Config struct {
 	Local     Local
 	Metrics   Metrics
 	Timing    Timing
+	// Short tells whether room on this member's disk is short, which peers learn by their probes. Nil: never. It must not block.
+	Short func() bool
 
 	// OverTLS returns the function that opens a connection with dial and takes it through TLS; TLS has no effect then. Nil: TLS says how.
 	OverTLS func(dial DialFunc) DialFunc

@@ -7,7 +7,7 @@
 //   - two streams for what it says: we open the same two at its URLs and read, for ever again when one breaks;
 //   - the pipeline, one POST /raft for each message, for the time when a stream does not stand;
 //   - POST /raft/snapshot, for a snapshot's message with the database file behind it;
-//   - GET /raft/probing every few seconds, which measures the round trip and compares the clocks.
+//   - GET /raft/probing every few seconds, which measures the round trip, compares the clocks, and says whether room on the disk is short.
 //
 // MsgApp goes over the msgapp stream, whose codec leaves out what the receiver can compute; everything else over the message
 // stream. Order holds within a stream, not between them. Nothing is acknowledged or repeated: that is raft's business. What

@@ -27,7 +27,7 @@ func (t *Transport) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/raft", t.receivePost)
 	mux.HandleFunc("/raft/snapshot", t.receiveSnapshot)
-	mux.HandleFunc("/raft/probing", answerProbe)
+	mux.HandleFunc("/raft/probing", t.answerProbe)
 	mux.HandleFunc("/raft/stream/", t.serveStream)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !t.enter() {
@@ -135,10 +135,11 @@ func (t *Transport) streamFor(r *http.Request) (p *peer, k streamKind, text stri
 
 // probeAnswer is the body of an answer to a probe.
 type probeAnswer struct {
-	OK  bool
-	Now time.Time
+	OK    bool
+	Now   time.Time
+	Short bool `json:",omitempty"` // room on the disk is short; etcd does not know of this
 }
 
-func answerProbe(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(probeAnswer{OK: true, Now: time.Now()})
+func (t *Transport) answerProbe(w http.ResponseWriter, _ *http.Request) {
+	_ = json.NewEncoder(w).Encode(probeAnswer{OK: true, Now: time.Now(), Short: t.cfg.Short != nil && t.cfg.Short()})
 }

@@ -36,6 +36,7 @@ type peer struct {
 	ctx          context.Context // ends with the session
 	cancel       context.CancelFunc
 	knowsRemoval atomic.Bool // it said that this member was removed
+	short        atomic.Bool // it said, when it was last asked, that room on its disk is short
 }
 
 func newPeer(t *Transport, m Peer, remote bool) *peer {

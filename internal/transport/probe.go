@@ -55,6 +55,7 @@ func (p *peer) probeOnce() (ahead time.Duration, err error) {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxErrorBytes)).Decode(&said); err != nil || !said.OK {
 		return 0, fmt.Errorf("the peer answered %d: %w", resp.StatusCode, err)
 	}
+	p.short.Store(said.Short)
 	trip := time.Since(start)
 	ahead = said.Now.Sub(start.Add(trip / 2))
 	report(p.t.cfg.Metrics.RoundTrip, p.id, trip)

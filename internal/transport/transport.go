@@ -171,6 +171,12 @@ func (t *Transport) Connected(id uint64) (since time.Duration, ok bool) {
 	return p.status.standing()
 }
 
+// Short reports whether a peer has said that room on its disk is short, when it was last probed.
+func (t *Transport) Short(id uint64) bool {
+	p := t.peer(id)
+	return p != nil && p.short.Load()
+}
+
 // Client returns a client for other requests to peers: HTTP/1.1 with the peers' TLS; redirects are not followed.
 func (t *Transport) Client() *http.Client { return t.clients.api }
 
