@@ -55,7 +55,7 @@ type entrance struct {
 
 // newEdges makes the servers and takes over the doors; nothing is accepted yet. close must be called.
 func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
-	e := &edges{grpc: newGRPC(cfg, svc, m), limit: port.NewLimit(int(cfg.MaxConnections))}
+	e := &edges{grpc: newGRPC(cfg, svc, m, logger), limit: port.NewLimit(int(cfg.MaxConnections))}
 	e.enter(cfg, d, security, logger)
 	inner, dial := port.NewPipe()
 	e.inner = port.Count(inner, m.Received, m.Sent)
@@ -183,7 +183,7 @@ func (e *edges) announce(logger *slog.Logger) {
 // grpcLimit is the largest message that the gRPC server takes, in bytes.
 func grpcLimit(cfg *config.Config) int { return int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes }
 
-func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Server {
+func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *slog.Logger) *grpc.Server {
 	calls := m.GRPC(cfg.Metrics == "extensive", v3.Catalog())
 	server := v3.NewServer(svc, v3.Options{
 		StopOnDefragment: cfg.Features.Enabled(config.StopGRPCServiceOnDefrag),
@@ -195,6 +195,9 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics) *grpc.Ser
 		Stream:       []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
 		Observe:      func(kind, version string) { m.ClientRequests.WithLabelValues(kind, version).Inc() },
 		StreamFailed: m.StreamFailed,
+		Slow: v3.SlowCalls{
+			Logger: logger, After: cfg.WarningUnary, Count: func(step string) { m.SlowRequests.WithLabelValues(step).Inc() },
+		},
 		Options: []grpc.ServerOption{
 			grpc.Creds(arrived{}), grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(port.MaxHeaderBytes),
 		},

@@ -92,6 +92,14 @@ type Ops struct {
 	PutBytes      int64 // keys and values put
 }
 
+// Add adds what another command did.
+func (o *Ops) Add(more Ops) {
+	o.Puts += more.Puts
+	o.Deletes += more.Deletes
+	o.Ranges += more.Ranges
+	o.PutBytes += more.PutBytes
+}
+
 // Total is how many operations there were.
 func (o *Ops) Total() int { return o.Puts + o.Deletes + o.Ranges }
 

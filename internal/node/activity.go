@@ -20,11 +20,13 @@ type stopwatch struct {
 
 func (s *stopwatch) begin() { s.since.Store(time.Now().UnixNano()) }
 
-func (s *stopwatch) end() {
-	if s.running() >= stallAfter {
+func (s *stopwatch) end() (from, to time.Time) {
+	from, to = time.Unix(0, s.since.Load()), time.Now()
+	if to.Sub(from) >= stallAfter {
 		s.stalls.Add(1)
 	}
 	s.since.Store(0)
+	return from, to
 }
 
 // running is the time since begin, 0 if nothing goes on.

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
+	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/raft/wire"
@@ -48,6 +50,7 @@ func (n *Node) applyRun() error {
 	if len(n.run) == 0 {
 		return nil
 	}
+	waited := time.Now()
 	if err := n.cfg.Backend.Throttle(n.ctx); err != nil {
 		return failed("waiting for the database file", err)
 	}
@@ -61,7 +64,12 @@ func (n *Node) applyRun() error {
 	}
 	n.backlog.Add(-memoryOf(n.run))
 	n.releaseAcks()
-	n.finish(batch, time.Since(start))
+	took := time.Since(start)
+	if n.cfg.Metrics.Apply != nil {
+		n.cfg.Metrics.Apply(took, batch)
+	}
+	n.finish(batch, start)
+	n.warnOfSlow(batch, took, start.Sub(waited))
 	n.run = recycled(n.run, spareItems)
 	return nil
 }
@@ -80,13 +88,13 @@ func hitEntries(entries []wire.Entry) {
 	}
 }
 
-// finish makes a batch visible and answers those who waited for it, in that order.
-func (n *Node) finish(batch *replica.Batch, took time.Duration) {
+// finish makes a batch visible that was applied since began, and answers those who waited for it, in that order.
+func (n *Node) finish(batch *replica.Batch, began time.Time) {
 	if batch.Compaction {
 		faultpoint.Hit(faultpoint.CompactBeforeCommitScheduled)
 	}
 	n.publishBatch(batch)
-	n.waiters.answer(batch.Outcomes)
+	n.waiters.answer(batch.Outcomes, began)
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges, newTerm: batch.NewTerm})
 	if batch.Lowered {
 		n.events.put(event{markFrom: batch.Index})
@@ -95,15 +103,28 @@ func (n *Node) finish(batch *replica.Batch, took time.Duration) {
 		faultpoint.Hit(faultpoint.CompactAfterCommitScheduled)
 		poke(n.compact)
 	}
-	if n.cfg.Metrics.Apply != nil {
-		n.cfg.Metrics.Apply(took, batch)
+}
+
+// warnOfSlow warns of a batch that took long to apply and says what was in it. throttled is the time that it had waited before, for room
+// for what the database file does not hold yet.
+func (n *Node) warnOfSlow(b *replica.Batch, took, throttled time.Duration) {
+	if n.cfg.SlowApply <= 0 || took+throttled <= n.cfg.SlowApply {
+		return
 	}
-	if took > n.cfg.SlowApply {
-		n.cfg.Logger.Warn("apply took too long", "took", took, "entries", len(batch.Outcomes), "index", batch.Index)
-		if n.cfg.Metrics.SlowApply != nil {
-			n.cfg.Metrics.SlowApply()
-		}
+	report(n.cfg.Metrics.SlowApply)
+	reason := "apply"
+	if throttled > took {
+		reason = "database file"
 	}
+	var ops machine.Ops
+	kinds := map[string]int{}
+	for i := range b.Outcomes {
+		o := &b.Outcomes[i]
+		kinds[cmp.Or(o.Kind, "membership")]++
+		ops.Add(o.Ops)
+	}
+	n.cfg.Logger.Warn("apply took too long", "took", took, "mostly", reason, "throttled", throttled, "index", b.Index, "entries", len(b.Outcomes),
+		"requests", kinds, "puts", ops.Puts, "put_bytes", ops.PutBytes, "deletes", ops.Deletes, "ranges", ops.Ranges, "events", len(b.Events))
 }
 
 // publishBatch lets readers see a batch, and then tells the observer.

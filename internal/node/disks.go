@@ -57,7 +57,7 @@ func (n *Node) write(joined replica.Joined) error {
 		faultpoint.Hit(before)
 		n.logging.begin()
 		err := n.cfg.Log.Write(joined.Log)
-		n.logging.end()
+		n.logWrites.add(n.logging.end())
 		if err != nil {
 			return err
 		}

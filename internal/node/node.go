@@ -133,6 +133,7 @@ type Node struct {
 	roomUnknown sync.Once
 
 	logging, flushing stopwatch
+	logWrites         spans
 	compactionBegan   time.Time // the applier's
 
 	applyMu   sync.Mutex      // held while the applier changes the machine, and by Inspect; guards the next two
@@ -340,10 +341,11 @@ func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
 	if !ok {
 		return nil, kverr.TooManyRequests
 	}
-	leaders := n.leaders.Load()
+	leaders, came := n.leaders.Load(), time.Now()
 	n.proposals.put(p)
 	select {
 	case <-w.done:
+		n.account(ctx, w, came)
 		return w.reply, w.err
 	case <-ctx.Done():
 	case <-n.ctx.Done():
@@ -351,8 +353,10 @@ func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
 	forgotten, accepted := n.waiters.abandon(p.id)
 	if !forgotten {
 		<-w.done
+		n.account(ctx, w, came)
 		return w.reply, w.err
 	}
+	n.account(ctx, w, came)
 	if n.cfg.Metrics.ProposalFailed != nil {
 		n.cfg.Metrics.ProposalFailed()
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
@@ -106,7 +107,7 @@ func TestWaiters(t *testing.T) {
 	if forgotten, accepted := w.abandon(1); !forgotten || !accepted {
 		t.Errorf("abandoned %v, accepted %v", forgotten, accepted)
 	}
-	w.answer([]machine.Outcome{{ID: 1}, {ID: 2, Reply: []byte("r")}, {ID: 2}})
+	w.answer([]machine.Outcome{{ID: 1}, {ID: 2, Reply: []byte("r")}, {ID: 2}}, time.Time{})
 	if forgotten, _ := w.abandon(2); forgotten {
 		t.Error("answered and abandoned")
 	}

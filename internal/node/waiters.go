@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/machine"
 )
@@ -14,6 +15,10 @@ type waiter struct {
 	err      error
 	bytes    int64
 	accepted uint64 // term in which the core may have taken the proposal, 0 if it has not; guarded by waiters.mu
+
+	// For measurements.
+	taken   time.Time // when accepted was set last; guarded by waiters.mu until done
+	applied applying
 }
 
 // bound is how much may wait at once.
@@ -80,12 +85,16 @@ func (w *waiters) has(id uint64) bool {
 // wanted returns, in the same memory, those proposals that somebody still waits for, and notes in which term the core may have got them: 0
 // for not at all.
 func (w *waiters) wanted(proposals []proposal, accepted uint64) []proposal {
+	now := time.Time{}
+	if accepted > 0 {
+		now = time.Now()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kept := proposals[:0]
 	for _, p := range proposals {
 		if one := w.mu.byID[p.id]; one != nil {
-			one.accepted = accepted
+			one.accepted, one.taken = accepted, now
 			kept = append(kept, p)
 		}
 	}
@@ -101,13 +110,14 @@ func (w *waiters) abandon(id uint64) (forgotten, accepted bool) {
 	return one != nil, one != nil && one.accepted > 0
 }
 
-// answer wakes those who wait for the outcomes of a batch. It is called by the applier alone.
-func (w *waiters) answer(outcomes []machine.Outcome) {
+// answer wakes those who wait for the outcomes of a batch, which was applied since began. It is called by the applier alone.
+func (w *waiters) answer(outcomes []machine.Outcome, began time.Time) {
 	woken := w.answered
+	applied := applying{began, time.Now()}
 	w.mu.Lock()
 	for i := range outcomes {
 		if one := w.remove(outcomes[i].ID); one != nil {
-			one.reply, one.err = outcomes[i].Reply, outcomes[i].Err
+			one.reply, one.err, one.applied = outcomes[i].Reply, outcomes[i].Err, applied
 			woken = append(woken, one)
 		}
 	}

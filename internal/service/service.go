@@ -18,6 +18,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/steps"
 	"github.com/quoin-kv/quoin/internal/watch"
 )
 
@@ -268,7 +269,10 @@ func (s *Service) proposeInTerm(ctx context.Context, term uint64, field request.
 func (s *Service) readIndex(ctx context.Context) error {
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
-	return s.member.ReadIndex(ctx)
+	start := s.clock.Now()
+	err := s.member.ReadIndex(ctx)
+	steps.From(ctx).Add(steps.ReadIndex, s.since(start))
+	return err
 }
 
 // requestIDs makes ids for proposals, unique among members and, for a member, among its runs: two bytes of the member's id, five of the

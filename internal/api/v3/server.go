@@ -35,6 +35,7 @@ type Options struct {
 	Options []grpc.ServerOption
 	// Observe counts a call by its kind ("unary", "stream") and the API version that its client says it speaks; may be nil.
 	Observe func(kind, clientVersion string)
+	Slow    SlowCalls
 	// StreamFailed counts a watch or keep-alive stream that broke while the server did something ("receive", "send"); may be nil.
 	StreamFailed func(doing, api string)
 	// StopOnDefragment has the health service say that the member does not serve while an operator's Defragment is under way.
@@ -57,7 +58,7 @@ func NewServer(svc *service.Service, opts Options) *grpc.Server {
 		grpc.MaxConcurrentStreams(opts.Limits.MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.Limits.KeepAliveMinTime}),
 		grpc.KeepaliveParams(opts.Limits.params()),
-		grpc.ChainUnaryInterceptor(append(opts.Unary, guard.unary)...),
+		grpc.ChainUnaryInterceptor(append(append([]grpc.UnaryServerInterceptor{opts.Slow.intercept}, opts.Unary...), guard.unary)...),
 		grpc.ChainStreamInterceptor(append(opts.Stream, countFailures(opts.StreamFailed), guard.stream)...),
 	}, opts.Options...)...)
 	register(server, svc, opts.StopOnDefragment)
