@@ -34,6 +34,12 @@ const (
 	maxUncommittedBytes = 256 << 20
 )
 
+// sumsSuffix names the checksums of the database file beside it.
+const sumsSuffix = ".sums"
+
+// verifyPeriod is the time in which the whole database file is read again.
+const verifyPeriod = 4 * time.Hour
+
 // holdTime is how long the log keeps what a member lacks that is not heard of, or that was sent a snapshot.
 const holdTime = 30 * time.Second
 
@@ -84,6 +90,7 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 	}
 	if d.backend, err = backend.Open(backend.Config{
 		Path: plan.Paths.DB, FreelistType: cfg.FreelistType, QuotaBytes: max(0, cfg.QuotaBytes), NoSync: cfg.UnsafeNoFsync,
+		SumsPath: plan.Paths.DB + sumsSuffix, Logger: logger,
 		Mlock: cfg.MemoryMlock, FlushEntries: uint64(cfg.BatchLimit),
 		OnFlush:    func(f backend.FlushInfo) { observeFlush(m, f) },
 		OnSnapshot: func(took time.Duration) { m.BackendSnapshot.Observe(took.Seconds()) },

@@ -30,14 +30,15 @@ func NewConfig() *Config { return config.Default() }
 
 // Member is a running member.
 type Member struct {
-	logger *slog.Logger
-	data   *data
-	node   *node.Node
-	svc    *service.Service
-	peers  *peers
-	door   *peerDoor
-	edges  *edges
-	addrs  []net.Addr
+	logger  *slog.Logger
+	data    *data
+	dataDir string
+	node    *node.Node
+	svc     *service.Service
+	peers   *peers
+	door    *peerDoor
+	edges   *edges
+	addrs   []net.Addr
 
 	metricsAddrs []net.Addr
 
@@ -87,8 +88,10 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	}
 	metrics := ops.NewMetrics()
 	if m.data, err = openData(&own, m.finder(ctx, &own, security.over()), metrics, logger); err != nil {
+		adviseOnDamage(logger, own.DataDir, err)
 		return nil, errors.Join(err, m.door.close(), listening.close())
 	}
+	m.dataDir = own.DataDir
 	m.close = sync.OnceValue(m.stop)
 	m.ctx, m.end = context.WithCancel(context.Background())
 	m.run(&own, security.over(), metrics)
@@ -226,6 +229,7 @@ func (m *Member) failed(err error) {
 	}
 	m.fail.Do(func() {
 		m.cause = err
+		adviseOnDamage(m.logger, m.dataDir, err)
 		close(m.done)
 	})
 }

@@ -100,6 +100,7 @@ func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Confi
 		Room: d.room, ReleaseRoom: d.reserve.Release,
 		Tick: millis(cfg.HeartbeatMs), FlushInterval: cfg.BatchInterval,
 		CompactionBatch: cfg.CompactionBatchLimit, CompactionPause: cfg.CompactionSleep, SlowApply: cfg.WarningApply,
+		VerifyPeriod: verifyPeriod,
 		KeepSegments: int(cfg.MaxWALs), MaxPending: maxPending, MaxBacklog: maxBacklog,
 		Observer: m.svc,
 		Metrics: node.Metrics{

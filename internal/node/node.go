@@ -2,7 +2,8 @@
 // wait for results.
 //
 // Four goroutines, each owning what it touches: the loop (consensus), the log writer (write-ahead log), the applier (machine and the
-// pending layers) and the flusher (database file); a fifth one watches the room on the disks. They hand each other batches through mailboxes: whoever is busy finds everything that
+// pending layers) and the flusher (database file); two more watch the room on the disks, and read the database file again, now and then,
+// to find damage. They hand each other batches through mailboxes: whoever is busy finds everything that
 // came meanwhile as one batch, which is all there is to group commit. Nothing waits for the database file, and the loop waits for nothing.
 package node
 
@@ -60,6 +61,7 @@ type Config struct {
 	CompactionBatch int           // revisions visited in one step of a compaction
 	CompactionPause time.Duration // between two steps
 	SlowApply       time.Duration // an apply that takes longer is logged
+	VerifyPeriod    time.Duration // in which the whole database file is read again and verified; 0: never
 	KeepSegments    int           // log segments kept besides the needed ones; 0 keeps all
 	MaxPending      int           // proposals that may wait at once; more are refused
 	MaxPendingBytes int64         // their data, and likewise the memory of committed entries not yet applied; 0 is 256 MiB
@@ -187,7 +189,7 @@ func Start(cfg Config) *Node {
 	if cfg.Applier.Machine().Compacting() {
 		poke(n.compact)
 	}
-	for _, run := range []func(){n.runLoop, n.runLog, n.runApplier, n.runFlusher} {
+	for _, run := range []func(){n.runLoop, n.runLog, n.runApplier, n.runFlusher, n.runVerifier} {
 		n.wg.Go(run)
 	}
 	if cfg.Room != nil {
