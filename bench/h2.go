@@ -20,7 +20,7 @@ const (
 	prefixBytes = 5
 	// receiveWindow is how much a server may send before it hears from us:
 	// enough that it never waits for the generator's bookkeeping.
-	receiveWindow = 1 << 30
+	receiveWindow = 1<<31 - 1
 	// defaultWindow is HTTP/2's window before any settings.
 	defaultWindow = 65535
 )

@@ -18,6 +18,8 @@ type tally struct {
 	elapsed   time.Duration
 	latencies []time.Duration
 	upkeep    *upkeep // of a work that is about one
+	peak      int64   // largest resident size in bytes, of a work that watches it itself
+	died      bool    // the server ended under the load
 }
 
 // merge adds the tally of another connection that ran at the same time.

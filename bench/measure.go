@@ -24,6 +24,7 @@ type sample struct {
 	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size, all members added up
 	WrittenBytes int64   `json:"written_bytes"` // by the server, to storage
 	Upkeep       *upkeep `json:"upkeep,omitempty"`
+	Died         bool    `json:"died,omitempty"` // it ended under the load, for want of memory
 }
 
 // A round is the same work on both servers, one after the other.
@@ -64,6 +65,9 @@ func measure(ctx context.Context, w work, l load, s *cluster, seed uint64, lengt
 		return sample{}, err
 	}
 	peak, err := s.peakMemory()
+	if t.peak > 0 {
+		peak = t.peak
+	}
 	return sample{
 		Ops:          t.ops,
 		Seconds:      t.elapsed.Seconds(),
@@ -74,6 +78,7 @@ func measure(ctx context.Context, w work, l load, s *cluster, seed uint64, lengt
 		PeakBytes:    peak,
 		WrittenBytes: after.writtenBytes - before.writtenBytes,
 		Upkeep:       t.upkeep,
+		Died:         t.died,
 	}, err
 }
 

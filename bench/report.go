@@ -118,6 +118,22 @@ func (r report) markdown() string {
 	for _, w := range r.Works {
 		fmt.Fprintf(&b, "- %s: %s; rounds: %d\n", w.Name, w.About, len(w.Rounds))
 	}
+	b.WriteString(r.deaths())
+	return b.String()
+}
+
+// deaths says which servers ended under a load, and how large they were then.
+func (r report) deaths() string {
+	var b strings.Builder
+	for _, w := range r.Works {
+		for _, one := range w.Rounds {
+			for i, s := range []sample{one.A, one.B} {
+				if s.Died {
+					fmt.Fprintf(&b, "- %s: %s ended under the load, at %d MB\n", w.Name, []party{r.A, r.B}[i].Name, s.PeakBytes/1e6)
+				}
+			}
+		}
+	}
 	return b.String()
 }
 

@@ -38,6 +38,8 @@ type scale struct {
 	connections int
 	inFlight    int
 	upkeepBytes int64 // of the database that an operator works on
+	listClients []int // that read everything at once
+	listBytes   int64 // of values in what they read
 }
 
 // fullScale is what the published table uses.
@@ -45,6 +47,7 @@ func fullScale() scale {
 	return scale{
 		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
 		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256, upkeepBytes: 2 << 30,
+		listClients: []int{20, 50}, listBytes: 1 << 30,
 	}
 }
 
@@ -53,6 +56,7 @@ func shortScale() scale {
 	return scale{
 		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
 		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32, upkeepBytes: 16 << 20,
+		listClients: []int{3}, listBytes: 16 << 20,
 	}
 }
 
@@ -85,6 +89,7 @@ func works(n scale) []work {
 	}
 	all = append(all, keepAliveWork(n), restartWork(n))
 	all = append(all, upkeepWorks(n)...)
+	all = append(all, listWorks(n)...)
 	return append(all, clusterWorks(n)...)
 }
 

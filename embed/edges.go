@@ -190,6 +190,7 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *s
 		Limits: v3.Limits{
 			MaxRequestBytes: grpcLimit(cfg), MaxStreams: streams(cfg),
 			KeepAliveMinTime: cfg.KeepAliveMinTime, KeepAliveInterval: cfg.KeepAliveInterval, KeepAliveTimeout: cfg.KeepAliveTimeout,
+			RequestsPerSecond: cfg.MaxRequestsPerSecond,
 		},
 		Unary:        []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
 		Stream:       []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},

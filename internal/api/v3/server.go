@@ -25,6 +25,7 @@ type Limits struct {
 	KeepAliveMinTime  time.Duration // a client that pings more often is cut off
 	KeepAliveInterval time.Duration // idle time before we ping, 0 for never
 	KeepAliveTimeout  time.Duration
+	RequestsPerSecond uint // of all clients together, 0 for no bound
 }
 
 // Options are the interceptors and server options that an assembly adds, for metrics and the like.
@@ -49,6 +50,12 @@ const streamWorkers = 256
 // NewServer returns a gRPC server with every service of the client port registered. The caller serves listeners with it and stops it.
 func NewServer(svc *service.Service, opts Options) *grpc.Server {
 	guard := &guard{svc: svc, observe: opts.Observe}
+	unary := append([]grpc.UnaryServerInterceptor{opts.Slow.intercept}, opts.Unary...)
+	stream := append(opts.Stream, countFailures(opts.StreamFailed))
+	if opts.Limits.RequestsPerSecond > 0 {
+		limit := newRate(opts.Limits.RequestsPerSecond)
+		unary, stream = append(unary, limit.unary), append(stream, limit.stream)
+	}
 	server := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.WaitForHandlers(true),
@@ -58,8 +65,8 @@ func NewServer(svc *service.Service, opts Options) *grpc.Server {
 		grpc.MaxConcurrentStreams(opts.Limits.MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.Limits.KeepAliveMinTime}),
 		grpc.KeepaliveParams(opts.Limits.params()),
-		grpc.ChainUnaryInterceptor(append(append([]grpc.UnaryServerInterceptor{opts.Slow.intercept}, opts.Unary...), guard.unary)...),
-		grpc.ChainStreamInterceptor(append(opts.Stream, countFailures(opts.StreamFailed), guard.stream)...),
+		grpc.ChainUnaryInterceptor(append(unary, guard.unary)...),
+		grpc.ChainStreamInterceptor(append(stream, guard.stream)...),
 	}, opts.Options...)...)
 	register(server, svc, opts.StopOnDefragment)
 	return server

@@ -53,10 +53,18 @@ func startEdge(t testing.TB, voters int) *edge {
 // serve puts a gRPC server before a member.
 func serve(t testing.TB, m *servicetest.Member) *edge {
 	t.Helper()
-	server := NewServer(m.Service, Options{Limits: Limits{
+	return serveWith(t, m, func(*Options) {})
+}
+
+// serveWith is serve with other options than the usual ones.
+func serveWith(t testing.TB, m *servicetest.Member, change func(*Options)) *edge {
+	t.Helper()
+	opts := Options{Limits: Limits{
 		MaxRequestBytes: 2 << 20, MaxStreams: math.MaxUint32, KeepAliveMinTime: 5 * time.Second, KeepAliveInterval: 2 * time.Hour,
 		KeepAliveTimeout: 20 * time.Second,
-	}})
+	}}
+	change(&opts)
+	server := NewServer(m.Service, opts)
 	listener, dial := port.NewPipe()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
