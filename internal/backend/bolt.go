@@ -251,8 +251,7 @@ func (s *boltStore) commit(c *changes, txid uint64) (times commitTimes, err erro
 	faultpoint.Hit(faultpoint.AfterStartDBTxn)
 	if found := uint64(tx.ID()); found != txid {
 		s.file.wreck()
-		cause := fmt.Errorf("expected transaction %d to follow, found %d: a meta page is damaged", txid, found)
-		return commitTimes{}, &CorruptError{Path: s.cfg.Path, Offset: int64((txid-1)%2) * s.file.pageSize, Cause: cause}
+		return commitTimes{}, s.wrongTransaction(txid-1, found-1)
 	}
 	if err := s.makeRoom(tx, c); err != nil {
 		return commitTimes{}, errors.Join(err, tx.Rollback())
@@ -274,6 +273,12 @@ func (s *boltStore) commit(c *changes, txid uint64) (times commitTimes, err erro
 	}
 	stats := tx.Stats()
 	return commitTimes{stats.RebalanceTime, stats.SpillTime, stats.WriteTime}, nil
+}
+
+// wrongTransaction is the error when bbolt does not see the last transaction.
+func (s *boltStore) wrongTransaction(last, found uint64) error {
+	cause := fmt.Errorf("expected transaction %d to be the last one, found %d: a meta page is damaged", last, found)
+	return &CorruptError{Path: s.cfg.Path, Offset: int64(last%2) * s.file.pageSize, Cause: cause}
 }
 
 func applyChanges(tx *bbolt.Tx, c *changes) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -95,8 +96,8 @@ func (c *boltCopy) write(puts []entry, deletes [][]byte) error {
 	})
 }
 
-func (c *boltCopy) seal() error {
-	err := c.copySmall()
+func (c *boltCopy) seal(txid uint64) error {
+	err := c.copySmall(txid)
 	if err == nil {
 		err = c.to.file.findPages(c.to.mapBytes)
 	}
@@ -107,8 +108,17 @@ func (c *boltCopy) seal() error {
 }
 
 // copySmall copies all buckets but the key bucket, of which it makes sure that there is one.
-func (c *boltCopy) copySmall() error {
+func (c *boltCopy) copySmall(txid uint64) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = &CorruptError{Path: c.from.cfg.Path, Cause: fmt.Errorf("copying met damage: %v", cause)}
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return c.from.file.db.View(func(from *bbolt.Tx) error {
+		if found := uint64(from.ID()); found != txid {
+			return c.from.wrongTransaction(txid, found)
+		}
 		return c.to.file.db.Update(func(to *bbolt.Tx) error {
 			return from.ForEach(func(name []byte, b *bbolt.Bucket) error {
 				return copyBucket(to, name, b)

@@ -166,7 +166,7 @@ func (r *rewrite) complete(ctx context.Context) error {
 	if err := st.verifySmalls(); err != nil {
 		return err
 	}
-	return r.target.seal()
+	return r.b.noteDamage(r.target.seal(st.txid()))
 }
 
 // copyRange copies the next records in one transaction and removes from the

@@ -62,6 +62,10 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 		return b.poison(fmt.Errorf("flush to %s up to index %d: %w", b.path, work.applied.Index, err))
 	}
 	snap, err := b.store.snapshot()
+	if err == nil && snap.txid() != txid {
+		err = &CorruptError{Path: b.path, Cause: fmt.Errorf("expected transaction %d to be the last one, found %d: a meta page is damaged", txid, snap.txid())}
+		snap.release()
+	}
 	if err = b.noteDamage(err); err != nil {
 		return b.poison(fmt.Errorf("snapshot of %s: %w", b.path, err))
 	}

@@ -332,7 +332,7 @@ func (c *memoryCopy) write(puts []entry, deletes [][]byte) error {
 	return nil
 }
 
-func (c *memoryCopy) seal() error {
+func (c *memoryCopy) seal(uint64) error {
 	now := c.store.disk.load()
 	for b := range schema.NumBuckets {
 		if b != schema.Key {

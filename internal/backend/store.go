@@ -63,9 +63,9 @@ type cursor interface {
 type storeCopy interface {
 	// write stores and then deletes entries of the key bucket, durably.
 	write(puts []entry, deletes [][]byte) error
-	// seal adds all other buckets of the original as they are now and makes the
-	// copy durable.
-	seal() error
+	// seal adds all other buckets of the original as of its last transaction,
+	// whose id is given, and makes the copy durable.
+	seal(txid uint64) error
 	// publish puts the copy in the place of the original, atomically. With an
 	// error and no store nothing has changed. With an error and a store the
 	// place has changed, but may not be durable.
