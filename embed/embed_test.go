@@ -160,7 +160,7 @@ func TestStartErrors(t *testing.T) {
 		{"second port taken", func(t *testing.T, cfg *Config) {
 			listenOn(t, cfg, "http://127.0.0.1:0,http://"+taken.Addr().String())
 		}, "address already in use"},
-		{"tls", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "https://127.0.0.1:0") }, "TLS is not available"},
+		{"tls", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "https://127.0.0.1:0") }, "must be provided for client url"},
 		{"a name to bind to", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "http://example.com:1") }, "expected IP in URL for binding"},
 		{"socket in a directory that is not there", func(t *testing.T, cfg *Config) { listenOn(t, cfg, "unix:///nowhere/s") }, "listening on unix:///nowhere/s"},
 		{"existing cluster that nobody answers for", func(_ *testing.T, cfg *Config) {
