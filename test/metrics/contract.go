@@ -3,6 +3,7 @@ package metrics
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,3 +117,24 @@ func (r *Row) differences(f *Family) []string {
 
 // near allows for how numbers are written.
 func near(a, b float64) bool { return a == b || (a-b)/b < 1e-9 && (b-a)/b < 1e-9 }
+
+// Expected adds to a page what the table knows and the page has not yet, because nothing of the kind has happened, with its labels. What
+// never has a series stays away.
+func Expected(page Page) (Page, error) {
+	rows, err := Contract()
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(page)
+	for name, row := range rows {
+		if all[name] != nil || row.Presence == Never || row.Presence == Always {
+			continue
+		}
+		s := Series{Name: name, Labels: map[string]string{}}
+		for _, l := range row.Labels {
+			s.Labels[l] = ""
+		}
+		all[name] = &Family{Name: name, Type: row.Type, Series: []Series{s}}
+	}
+	return all, nil
+}
