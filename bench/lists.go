@@ -49,9 +49,9 @@ func lists(clients int) load {
 			return tally{}, err
 		}
 		if err := c.resetPeak(); err != nil {
-		return tally{}, err
-	}
-	watched := watchPeak(s.pid())
+			return tally{}, err
+		}
+		watched := watchPeak(s.pid())
 		u := unary{path: pathRange, connections: clients, inFlight: clients, limit: int64(clients), body: always(everything())}
 		t, err := u.run(ctx, c.addresses(), seed, listPatience)
 		peak := watched()

@@ -81,7 +81,7 @@ func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Serv
 	if !cfg.EnableGateway {
 		return e, nil
 	}
-	g, err := e.newGateway(ctx, cfg, dial)
+	g, err := e.newGateway(ctx, cfg, svc, dial)
 	if err != nil {
 		return nil, errors.Join(err, e.close())
 	}
@@ -131,7 +131,9 @@ func connectionGauges(l *port.Limit) []ops.Gauge {
 }
 
 // newGateway makes the handler of the JSON API, which calls the gRPC server through dial.
-func (e *edges) newGateway(ctx context.Context, cfg *config.Config, dial func(context.Context) (net.Conn, error)) (http.Handler, error) {
+func (e *edges) newGateway(
+	ctx context.Context, cfg *config.Config, svc *service.Service, dial func(context.Context) (net.Conn, error),
+) (http.Handler, error) {
 	conn, err := grpc.NewClient("passthrough:///member",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
@@ -141,7 +143,7 @@ func (e *edges) newGateway(ctx context.Context, cfg *config.Config, dial func(co
 		return nil, fmt.Errorf("connecting the gateway: %w", err)
 	}
 	e.conn = conn
-	return gateway.New(ctx, conn, grpcLimit(cfg))
+	return gateway.New(ctx, conn, grpcLimit(cfg), svc.AdmitJSON)
 }
 
 // serve lets clients in and returns at once. failed is told when one of the listeners stops working.

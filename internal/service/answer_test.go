@@ -318,3 +318,21 @@ func BenchmarkList(b *testing.B) {
 		})
 	}
 }
+
+// TestJSONIsCharged: an answer that is turned into JSON is charged for several times its size, a small one not at all.
+func TestJSONIsCharged(t *testing.T) {
+	m := start(t, func(o *servicetest.Options) { o.Service.RangeBudgetBytes = 1 << 20 })
+	load(t, m, 3000, 300)
+	for end, want := range map[string]int64{"": 0, "k00001": 0, "k0003": 300, "l": 3000} {
+		r := &request.Txn{Success: []request.Op{{Range: &request.Range{Key: []byte("k"), RangeEnd: []byte(end)}}}}
+		release, err := m.AdmitJSON(t.Context(), r.Append(nil))
+		check(t, err)
+		if used := m.RangeBudget().UsedBytes; used < want*300*5 || used > want*400*7 {
+			t.Errorf("up to %q, %d keys: %d bytes are charged", end, want, used)
+		}
+		release()
+	}
+	if s := m.RangeBudget(); s.Answers != 0 {
+		t.Errorf("left in the budget: %+v", s)
+	}
+}

@@ -37,6 +37,39 @@ func (s *Service) answerReadTxn(ctx context.Context, view *mvcc.View, t *request
 	}
 }
 
+// jsonFactor is how many times its size an answer takes while it is turned into JSON: received, decoded, encoded in base64, and copied once
+// as that grows.
+const jsonFactor = 6
+
+// AdmitJSON charges a transaction, in wire form, for an answer that is going to be turned into JSON, by what it would be now. It waits for
+// room as every large answer does. The caller calls release.
+func (s *Service) AdmitJSON(ctx context.Context, txn []byte) (release func(), err error) {
+	release = func() {}
+	var t request.Txn
+	if t.Unmarshal(txn) != nil || !readsRanges(&t) {
+		return release, nil
+	}
+	view, err := s.member.View()
+	if err != nil {
+		return release, err
+	}
+	bytes := sizeOf(view, &t) * jsonFactor
+	view.Release()
+	if bytes <= smallAnswerBytes {
+		return release, nil
+	}
+	h, err := s.charge(ctx, bytes)
+	return h.release, err
+}
+
+// charge takes bytes of the budget, if need be after waiting in line.
+func (s *Service) charge(ctx context.Context, bytes int64) (hold, error) {
+	if h, ok := s.budget.try(bytes); ok {
+		return h, nil
+	}
+	return s.budget.wait(ctx, bytes)
+}
+
 // admitWrite charges a write for what it will answer, by what that would be now. It is the zero hold for the usual ones, which ask nobody.
 func (s *Service) admitWrite(ctx context.Context, t *request.Txn) (hold, error) {
 	if !readsRanges(t) {
@@ -51,10 +84,7 @@ func (s *Service) admitWrite(ctx context.Context, t *request.Txn) (hold, error) 
 	if bytes <= smallAnswerBytes {
 		return hold{}, nil
 	}
-	if h, ok := s.budget.try(bytes); ok {
-		return h, nil
-	}
-	return s.budget.wait(ctx, bytes)
+	return s.charge(ctx, bytes)
 }
 
 // eachRange calls fn for every range of the transaction whose records are answered.

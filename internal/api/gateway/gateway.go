@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	gw "go.etcd.io/etcd/api/v3/etcdserverpb/gw"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,20 +19,24 @@ import (
 )
 
 // New returns the handler of everything under /v3/. Calls go through conn, which leads to this member's own gRPC server; ctx bounds their
-// life. maxBytes is the largest message that the server takes: a message whose JSON form is four times that is refused unread.
-func New(ctx context.Context, conn *grpc.ClientConn, maxBytes int) (http.Handler, error) {
+// life. maxBytes is the largest message that the server takes: a message whose JSON form is four times that is refused unread. Lists are
+// read when admit has made room for them.
+func New(ctx context.Context, conn *grpc.ClientConn, maxBytes int, admit Admit) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithErrorHandler(writeError),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: newBoundedJSON(4 * int64(maxBytes))}),
 	)
+	if err := gw.RegisterKVHandlerClient(ctx, mux, &kv{pb.NewKVClient(conn), admit}); err != nil {
+		return nil, fmt.Errorf("registering gateway routes: %w", err)
+	}
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler,
+		gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler,
 	} {
 		if err := register(ctx, mux, conn); err != nil {
 			return nil, fmt.Errorf("registering gateway routes: %w", err)
 		}
 	}
-	return mux, nil
+	return giveBack(mux), nil
 }
 
 // boundedJSON is the JSON form of messages, of which no single one may have more than max bytes.
