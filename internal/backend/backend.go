@@ -109,10 +109,11 @@ type Sizes struct {
 
 // Pending is what waits for a flush.
 type Pending struct {
-	Batches int
-	Records int
-	Bytes   int64          // memory, roughly
-	Applied schema.Applied // of the last Commit; ConfState is that Commit's
+	Batches   int
+	Records   int
+	Bytes     int64          // memory, roughly
+	Deletions int            // of records, by compaction
+	Applied   schema.Applied // of the last Commit; ConfState is that Commit's
 }
 
 // Backend is one storage file and its pending layers. The methods are grouped
@@ -327,17 +328,25 @@ func (b *Backend) Flushed() schema.Applied {
 func (b *Backend) Pending() Pending {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	deletions := 0
+	for i := range b.mu.batches {
+		deletions += len(b.mu.batches[i].deletions)
+	}
 	return Pending{
-		Batches: len(b.mu.batches),
-		Records: b.mu.pending.len(),
-		Bytes:   b.mu.bytes,
-		Applied: b.mu.committed,
+		Deletions: deletions,
+		Batches:   len(b.mu.batches),
+		Records:   b.mu.pending.len(),
+		Bytes:     b.mu.bytes,
+		Applied:   b.mu.committed,
 	}
 }
 
 // FlushWanted receives when Config.FlushBytes are pending, or a throttled
-// writer waits for room.
+// writer waits for room, or somebody has called WantFlush.
 func (b *Backend) FlushWanted() <-chan struct{} { return b.flushWanted }
+
+// WantFlush asks the flusher for a flush, soon.
+func (b *Backend) WantFlush() { notify(b.flushWanted) }
 
 // Sizes returns the file's sizes after the last flush, without any I/O.
 func (b *Backend) Sizes() Sizes {

@@ -21,7 +21,13 @@ type boltCopy struct {
 	from *boltStore
 	to   *boltStore
 	path string // where it lies until it is published
+
+	unsynced int // writes
 }
+
+// writesPerSync bounds what is synced at once: everybody's writes wait for the
+// same disk.
+const writesPerSync = 4
 
 func (s *boltStore) startCopy(mapMin int64) (storeCopy, error) {
 	needed, err := s.liveBytes()
@@ -50,6 +56,9 @@ func (s *boltStore) startCopy(mapMin int64) (storeCopy, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
+	// Until it is sealed a copy need not survive anything: write syncs it now and
+	// then, so that there is never much to sync at once.
+	file.db.NoSync = true
 	return &boltCopy{from: s, to: &boltStore{cfg: s.cfg, file: file, mapBytes: mapBytes}, path: path}, nil
 }
 
@@ -76,7 +85,7 @@ func checkSpace(dir string, needed, reserve int64) error {
 }
 
 func (c *boltCopy) write(puts []entry, deletes [][]byte) error {
-	return c.to.file.db.Update(func(tx *bbolt.Tx) error {
+	err := c.to.file.db.Update(func(tx *bbolt.Tx) error {
 		keys, err := tx.CreateBucketIfNotExists([]byte(schema.Key.Name()))
 		if err != nil {
 			return err
@@ -94,10 +103,19 @@ func (c *boltCopy) write(puts []entry, deletes [][]byte) error {
 		}
 		return nil
 	})
+	if err != nil || c.to.cfg.NoSync {
+		return err
+	}
+	if c.unsynced++; c.unsynced < writesPerSync {
+		return nil
+	}
+	c.unsynced = 0
+	return c.to.file.db.Sync()
 }
 
 func (c *boltCopy) seal(txid uint64) error {
 	err := c.copySmall(txid)
+	c.to.file.db.NoSync = c.to.cfg.NoSync
 	if err == nil {
 		err = c.to.file.findPages(c.to.mapBytes)
 	}

@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
 
-// How much a rewrite copies in one transaction.
+// How much a rewrite copies in one transaction: what takes about a millisecond,
+// since others wait for the same processor.
 const (
-	rangeRecordsMax = 10_000
-	rangeBytesMax   = 8 << 20
+	rangeRecordsMax = 1000
+	rangeBytesMax   = 256 << 10
 )
+
+// restMin is the shortest rest between two ranges.
+const restMin = time.Millisecond
 
 // Defragment rewrites the file without its free pages. Flushes, the writer and
 // Readers go on; it runs in a goroutine of the caller's. progress, if not nil,
@@ -52,6 +57,7 @@ type rewrite struct {
 	copied   int64
 	total    int64
 	progress func(copied, total int64)
+	hurry    bool // somebody waits for the end: no rests
 }
 
 func (b *Backend) rewrite(ctx context.Context, progress func(copied, total int64), mapMin int64) (err error) {
@@ -85,7 +91,7 @@ func (b *Backend) startRewrite(progress func(copied, total int64), mapMin int64)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.copying = true
-	return &rewrite{b: b, target: target, total: b.mu.sizes.InUseBytes, progress: progress}, nil
+	return &rewrite{b: b, target: target, total: b.mu.sizes.InUseBytes, progress: progress, hurry: mapMin > 0}, nil
 }
 
 func (b *Backend) stopCopying() {
@@ -113,17 +119,37 @@ func (r *rewrite) run(ctx context.Context) error {
 // during the last range is left.
 func (r *rewrite) copyMost(ctx context.Context) error {
 	for {
+		began := time.Now()
 		more, err := r.copyRange(ctx)
 		if err != nil || !more {
 			return err
 		}
+		if err := r.rest(ctx, time.Since(began)); err != nil {
+			return err
+		}
+	}
+}
+
+// rest leaves processor and disk to others for as long as a range took. If more
+// comes than can be copied that way, the rests end.
+func (r *rewrite) rest(ctx context.Context, took time.Duration) error {
+	if r.hurry || r.copied > 2*r.total {
+		return nil
+	}
+	timer := time.NewTimer(max(took, restMin))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
 // finish brings the copy up to date and exchanges the files. The turn is held,
 // so the original stands still, and no foreign code is called.
 func (r *rewrite) finish(ctx context.Context) error {
-	r.progress = nil
+	r.progress, r.hurry = nil, true
 	if err := r.complete(ctx); err != nil {
 		r.target.discard()
 		return err

@@ -61,7 +61,7 @@ type cursor interface {
 // storeCopy is the replacement under construction. Unless publish succeeds,
 // discard must be called.
 type storeCopy interface {
-	// write stores and then deletes entries of the key bucket, durably.
+	// write stores and then deletes entries of the key bucket.
 	write(puts []entry, deletes [][]byte) error
 	// seal adds all other buckets of the original as of its last transaction,
 	// whose id is given, and makes the copy durable.

@@ -341,6 +341,9 @@ func (m *Machine) CompactionWork() mvcc.CompactionWork { return m.kv.CompactionW
 // Compacting reports whether a compaction has steps left.
 func (m *Machine) Compacting() bool { return m.kv.Compacting() }
 
+// Removing reports whether what comes next of a compaction is the removal of records.
+func (m *Machine) Removing() bool { return m.kv.Removing() }
+
 // Rev is the current revision.
 func (m *Machine) Rev() int64 { return m.kv.Rev() }
 

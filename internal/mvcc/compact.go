@@ -48,6 +48,13 @@ func (s *Store) CompactionWork() CompactionWork { return s.work }
 // Compacting tells whether a compaction is running.
 func (s *Store) Compacting() bool { return s.job != nil }
 
+// Removing tells whether the next step of the running compaction removes
+// records.
+func (s *Store) Removing() bool {
+	c := s.job
+	return c != nil && (c.stage == removing || c.stage == hashing && c.hash.done)
+}
+
 // compaction is the state of a running compaction, which goes through three
 // stages. planning finds the keys touched since the previous compaction, prunes
 // their index items and lists what to remove. hashing reads everything up to

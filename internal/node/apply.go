@@ -26,6 +26,10 @@ func (n *Node) runApplier() {
 			}
 			n.tasks.done(tasks)
 		case <-pause.C:
+			if n.removalsWait() {
+				pause.Reset(n.cfg.CompactionPause)
+				continue
+			}
 			more, err := n.compactStep()
 			if err != nil {
 				n.fail(failed("compaction", err))
@@ -159,7 +163,7 @@ func (n *Node) compactStep() (more bool, err error) {
 	faultpoint.Hit(faultpoint.CompactAfterAcquiredTurn)
 	faultpoint.Hit(faultpoint.CompactBeforeCommitBatch)
 	measured := n.compactionStepBegins(m)
-	more, err = n.cfg.Applier.CompactStep(n.cfg.CompactionBatch)
+	more, err = n.cfg.Applier.CompactStep(n.pace.budget(m, n.cfg.CompactionBatch))
 	measured()
 	faultpoint.Hit(faultpoint.CompactAfterCommitBatch)
 	if err == nil && !more {
@@ -189,7 +193,9 @@ func (n *Node) wakeCompacted() {
 func (n *Node) hash(h *hashing, task *mvcc.HashTask) {
 	for done := false; !done; {
 		var err error
-		done, err = task.Step(n.cfg.CompactionBatch)
+		began := time.Now()
+		done, err = task.Step(min(hashBatch, n.cfg.CompactionBatch))
+		_ = wait(n.ctx, max(time.Since(began), restMin)) // as long as it took, others go first; the end of ctx is seen below
 		switch {
 		case n.ctx.Err() != nil || h.dropped.Load():
 			return

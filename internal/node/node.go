@@ -111,6 +111,7 @@ type Node struct {
 	writes    *mailbox[replica.Output]
 	tasks     *mailbox[task]
 	run       []wire.Entry // scratch of the applier
+	pace      pace         // the applier's
 	flushes   chan chan error
 	marks     chan struct{} // capacity 1: the log has a new mark, at marked
 	compact   chan struct{} // capacity 1: a compaction has something to do
@@ -129,6 +130,7 @@ type Node struct {
 	unreachable idSet
 	acks        acks
 	backlog     atomic.Int64 // bytes committed and not yet applied
+	flushTook   atomic.Int64 // nanoseconds of the last flush
 	unwritten   atomic.Int64 // bytes handed to the log writer and not yet written
 	room        atomic.Pointer[Room]
 	roomChanged chan struct{} // capacity 1: room is short, or no longer
