@@ -191,11 +191,12 @@ func Start(cfg Config) *Node {
 	if cfg.Applier.Machine().Compacting() {
 		poke(n.compact)
 	}
+	if cfg.Room != nil {
+		n.lookAtRoom()
+		n.wg.Go(n.runRoom)
+	}
 	for _, run := range []func(){n.runLoop, n.runLog, n.runApplier, n.runFlusher, n.runVerifier} {
 		n.wg.Go(run)
-	}
-	if cfg.Room != nil {
-		n.wg.Go(n.runRoom)
 	}
 	return n
 }

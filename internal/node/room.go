@@ -29,11 +29,12 @@ func (n *Node) Room() Room { return *n.room.Load() }
 func (n *Node) runRoom() {
 	ticker := time.NewTicker(roomInterval)
 	defer ticker.Stop()
-	for n.ctx.Err() == nil {
-		n.lookAtRoom()
+	for {
 		select {
 		case <-ticker.C:
+			n.lookAtRoom()
 		case <-n.ctx.Done():
+			return
 		}
 	}
 }

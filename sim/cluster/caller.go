@@ -132,6 +132,8 @@ func judgeError(err error) (model.Failure, bool) {
 		return "", false
 	case errors.Is(err, context.DeadlineExceeded):
 		return model.FailureRefused, true // the core never had it
+	case errors.Is(err, kverr.NoSpace):
+		return model.FailureRefused, true
 	case errors.As(err, &known) && known.Retry == kverr.RetryLater:
 		return model.FailureRefused, true
 	}

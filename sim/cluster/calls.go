@@ -196,7 +196,7 @@ func (m *member) View() (*mvcc.View, error) {
 
 // Status implements service.Member.
 func (m *member) Status() node.Status {
-	st := node.Status{Status: m.status, Applied: m.applier.Applied().Index}
+	st := node.Status{Status: m.status, Applied: m.applier.Applied().Index, Short: m.short}
 	st.Commit, st.Durable = max(m.consensus.Commit(), st.Applied), m.consensus.Durable()
 	return st
 }

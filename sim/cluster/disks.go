@@ -31,7 +31,10 @@ func (m *member) finishWrite() {
 		m.w.fail("mark", "member %d marks %d, but its file is at %d", m.host.index, mark.Index, m.backend.Flushed().Index)
 	}
 	m.host.promised.replacing(m.written.Log.Entries)
-	if err := m.log.Write(m.written.Log); err != nil {
+	if err := m.log.Write(m.written.Log); m.noRoom(err) {
+		m.proc.AfterVirtual(retryTime, m.finishWrite)
+		return
+	} else if err != nil {
 		m.fail("write-ahead log", err)
 		return
 	}
@@ -132,17 +135,20 @@ func (m *member) flush() {
 
 func (m *member) finishFlush(limit uint64) {
 	at, err := m.backend.Flush(limit)
+	if m.noRoom(err) {
+		return
+	}
 	if err != nil {
 		m.fail("database file", err)
 		return
 	}
 	m.prepare()
 	m.dropReceived(at.Index)
-	if at.Index == m.told {
+	if at.Index == m.flushed {
 		return
 	}
 	m.w.engine.Note("flush", m.host.index, at.Index)
-	m.told = at.Index
+	m.flushed = at.Index
 	conf := m.applier.ConfStateAt(at.Index)
 	m.later(func() { m.consensus.Flushed(at, conf) })
 }

@@ -104,7 +104,7 @@ func (w *world) newHost(id uint64, url string) *host {
 }
 
 func (h *host) walConfig() wal.Config {
-	return wal.Config{FS: vfs.Intercept(h.fs, h.beforeDisk), Dir: "/wal", SegmentBytes: h.w.plan.Tuning.SegmentBytes}
+	return wal.Config{FS: h.disk(), Dir: "/wal", SegmentBytes: h.w.plan.Tuning.SegmentBytes}
 }
 
 // create makes the log of a member that founds the cluster with changes, or that joins one without.

@@ -14,6 +14,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/service"
+	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft"
 	"github.com/quoin-kv/quoin/raft/wire"
@@ -69,16 +70,24 @@ type member struct {
 	compacted []*bool // set when no compaction is left to do
 	stepping  bool    // a step of a compaction is on its way
 
+	// The room on the disk.
+	reserve *vfs.Reserve
+	short   bool
+	told    map[uint64]bool // others that have said that they are short of room
+
 	// The flusher.
 	flushing bool
 	flushes  []*bool // set when the next flush is done
-	told     uint64
+	flushed  uint64  // as the loop was told
 }
 
 // start makes a member from what the disks hold.
 func (h *host) start() error {
-	m := &member{host: h, w: h.w, started: h.w.engine.Now(), calls: map[uint64]*call{}, sends: map[uint64]bool{}}
+	m := &member{host: h, w: h.w, started: h.w.engine.Now(), calls: map[uint64]*call{}, sends: map[uint64]bool{}, told: map[uint64]bool{}}
 	var err error
+	if m.reserve, err = vfs.NewReserve(h.disk(), reserveName, reserveBytes, "/"); err != nil {
+		return err
+	}
 	if m.backend, err = backend.OpenMemory(backend.Config{}, h.file); err != nil {
 		return err
 	}
@@ -169,12 +178,13 @@ func (m *member) run() {
 	m.view = m.applier.View()
 	m.status = m.consensus.Status()
 	m.rounds.next = uint64(m.proc.Now().UnixNano())
-	m.told = m.backend.Flushed().Index
+	m.flushed = m.backend.Flushed().Index
 	m.proc.Exec(func() {
 		m.service = service.New(m.serviceConfig(), m.machine)
 		m.service.Bind(m, m.backend)
 		m.afterTick()
 		m.afterFlush()
+		m.afterLook()
 		m.stepCompaction()
 		m.proc.Go(m.awaitReady)
 		m.poke()
@@ -214,7 +224,7 @@ func (m *member) serviceConfig() service.Config {
 		Version: "3.7.3", ClusterVersion: "3.7.0",
 		MaxRequestBytes: 1 << 20, MaxTxnOps: 128, ElectionTimeout: m.electionTimeout(), MinLeaseTTL: m.w.minLeaseTTL(),
 		ProgressInterval: 10 * time.Second, WatchRing: m.w.plan.Tuning.WatchRing, WatchBatch: m.w.plan.Tuning.WatchBatch, StrictReconfig: true,
-		Clock: m.proc, Random: m.host.rng.Int64N, Peers: peers{m},
+		Clock: m.proc, Random: m.host.rng.Int64N, Peers: peers{m}, Short: m.saidShort,
 		SelfRemoved: m.removed,
 	}
 }

@@ -38,8 +38,8 @@ func faults() []fault {
 		{name: "leader cannot receive", leader: true, strike: cutOff(false, true), proof: anotherLeads},
 		{name: "follower cut off", strike: cutOff(true, true), proof: isAlone},
 		{name: "follower wiped and added again", strike: wiped, proof: goesOn},
-		{name: "leader's disk full", leader: true, small: true, strike: diskFull, proof: hasEnded},
-		{name: "follower's disk full", small: true, strike: diskFull, proof: hasEnded},
+		{name: "leader's disk full", leader: true, small: true, strike: diskFull, proof: yields},
+		{name: "follower's disk full", small: true, strike: diskFull, proof: isReadOnly},
 		{name: "leader's links slow", leader: true, slow: true, strike: slowLinks, proof: isSlow},
 	}
 }
@@ -75,8 +75,19 @@ func hasEnded(t *testing.T, _ *cluster, _ *workload, victim *member) {
 	select {
 	case <-victim.done:
 	case <-time.After(patience):
-		t.Errorf("%s goes on without disk", victim.name)
+		t.Errorf("%s goes on", victim.name)
 	}
+}
+
+// isReadOnly waits until the victim refuses what makes the data grow.
+func isReadOnly(t *testing.T, _ *cluster, w *workload, victim *member) {
+	eventually(t, victim.name+" being read-only", func(ctx context.Context) error { return w.refusesGrowth(ctx, victim) })
+}
+
+// yields waits until the victim is read-only and another member leads.
+func yields(t *testing.T, c *cluster, w *workload, victim *member) {
+	isReadOnly(t, c, w, victim)
+	anotherLeads(t, c, w, victim)
 }
 
 // isSlow waits until writes take as long as the links want.
@@ -140,7 +151,8 @@ func wiped(t *testing.T, c *cluster, w *workload, victim *member) func() {
 }
 
 // diskFull leaves no room on the victim's disk. Members take room in advance, so
-// large values are written until the victim has run out.
+// large values are written, until the victim has run out even of that if it goes
+// on long enough. It goes on by itself when there is room again.
 func diskFull(t *testing.T, c *cluster, w *workload, victim *member) func() {
 	disk := victim.fill(t)
 	ctx, cancel := context.WithCancel(w.ctx)
@@ -150,7 +162,9 @@ func diskFull(t *testing.T, c *cluster, w *workload, victim *member) func() {
 		bulk.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				key := tracked + model.Bytes(fmt.Sprintf("bulk/%d", n%8))
-				s.do(context.WithoutCancel(ctx), model.Request{Kind: model.Put, Key: key, Value: large(s.client, n)})
+				if _, ok := s.do(context.WithoutCancel(ctx), model.Request{Kind: model.Put, Key: key, Value: large(s.client, n)}); !ok {
+					pause(ctx, 20*time.Millisecond)
+				}
 			}
 		})
 	}
@@ -158,10 +172,6 @@ func diskFull(t *testing.T, c *cluster, w *workload, victim *member) func() {
 		cancel()
 		bulk.Wait()
 		disk.free(t)
-		if victim.running() {
-			victim.kill(t)
-		}
-		victim.restart(t)
 	}
 }
 

@@ -23,6 +23,7 @@ type cluster struct {
 	last    int       // index of the newest member
 	program string    // empty: the one under test
 	extra   []string  // flags of every member, behind the usual ones
+	mount   bool      // every member must have a small file system of its own
 }
 
 // newCluster starts n members and waits until each serves. Small gives each a
@@ -45,7 +46,7 @@ func newClusterOf(t *testing.T, c *cluster, kind string, n int, small bool) *clu
 	t.Cleanup(func() { c.close(t) })
 	for range n {
 		m := c.newMember(t)
-		if _, alone := c.network.(*namespaces); small && alone {
+		if _, alone := c.network.(*namespaces); small && (alone || c.mount) {
 			m.mountSmall(t)
 		}
 	}

@@ -18,6 +18,7 @@ var flags struct {
 	network  string
 	out      string
 	long     bool
+	small    bool
 	election time.Duration
 	resume   int
 	behind   int
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	flag.StringVar(&flags.against, "against", os.Getenv("QUOIN_BINARY"), "binary to test; without one, cmd/quoin is built")
 	flag.StringVar(&flags.network, "network", networkAuto, "auto, namespaces (needs root) or loopback")
 	flag.StringVar(&flags.out, "out", os.TempDir(), "where failures leave logs and histories")
+	flag.BoolVar(&flags.small, "small-disks", true, "run the tests that need small file systems, which only root can make; false leaves them out")
 	flag.BoolVar(&flags.long, "long", false, "everything, at full size")
 	flag.DurationVar(&flags.election, "election", 500*time.Millisecond, "election timeout of the members")
 	flag.IntVar(&flags.resume, "resume", 0, "election timeouts within which writes must go on after a fault; 0: 4 with -long, otherwise 6")

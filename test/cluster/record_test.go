@@ -113,6 +113,13 @@ func (r *recorder) lost(err error) {
 	r.mu.lost[fmt.Sprintf("%s: %.60s", s.Code(), s.Message())]++
 }
 
+// losses describes what was counted so.
+func (r *recorder) losses() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprint(r.mu.lost)
+}
+
 // longestStop returns the longest time in [from, to) in which no put was acknowledged.
 func (r *recorder) longestStop(from, to int64) int64 {
 	r.mu.Lock()
