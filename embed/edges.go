@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -44,6 +43,7 @@ type edges struct {
 	limit   *port.Limit
 	inner   net.Listener // the gateway's way to the gRPC server
 	conn    *grpc.ClientConn
+	tracing *ops.Tracing // nil if off
 	wg      sync.WaitGroup
 }
 
@@ -55,7 +55,11 @@ type entrance struct {
 
 // newEdges makes the servers and takes over the doors; nothing is accepted yet. close must be called.
 func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Service, n *node.Node, m *ops.Metrics, logger *slog.Logger) (*edges, error) {
-	e := &edges{grpc: newGRPC(cfg, svc, m, logger), limit: port.NewLimit(int(cfg.MaxConnections))}
+	tracing, err := startTracing(cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	e := &edges{grpc: newGRPC(cfg, svc, m, logger, tracing), limit: port.NewLimit(int(cfg.MaxConnections)), tracing: tracing}
 	e.enter(cfg, d, security, logger)
 	inner, dial := port.NewPipe()
 	e.inner = port.Count(inner, m.Received, m.Sent)
@@ -68,9 +72,7 @@ func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Serv
 	}
 	ops.RegisterVersion(mux, svc)
 	ops.RegisterVars(mux, func() any { return raftVars(n.Status()) })
-	if cfg.EnablePprof || cfg.LogLevel == "debug" {
-		registerPprof(mux)
-	}
+	registerDebug(cfg, mux)
 	limits := port.HTTPOptions{
 		MaxStreams: int(min(cfg.MaxConcurrentStreams, maxHTTPStreams)), Endless: gateway.Endless,
 		BaseContext: ctx, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
@@ -185,9 +187,9 @@ func (e *edges) announce(logger *slog.Logger) {
 // grpcLimit is the largest message that the gRPC server takes, in bytes.
 func grpcLimit(cfg *config.Config) int { return int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes }
 
-func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *slog.Logger) *grpc.Server {
+func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *slog.Logger, tracing *ops.Tracing) *grpc.Server {
 	calls := m.GRPC(cfg.Metrics == "extensive", v3.Catalog())
-	server := v3.NewServer(svc, v3.Options{
+	opts := v3.Options{
 		StopOnDefragment: cfg.Features.Enabled(config.StopGRPCServiceOnDefrag),
 		Limits: v3.Limits{
 			MaxRequestBytes: grpcLimit(cfg), MaxStreams: streams(cfg),
@@ -201,19 +203,37 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *s
 		Slow: v3.SlowCalls{
 			Logger: logger, After: cfg.WarningUnary, Count: func(step string) { m.SlowRequests.WithLabelValues(step).Inc() },
 		},
-		Options: []grpc.ServerOption{
-			grpc.Creds(arrived{}), grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(port.MaxHeaderBytes),
-		},
-	})
-	return server
+		Options: append(tracing.ServerOptions(),
+			grpc.Creds(arrived{}), grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(port.MaxHeaderBytes)),
+	}
+	if cfg.LogLevel == debugLevel {
+		opts.Unary, opts.Stream = append(opts.Unary, ops.NoteUnary), append(opts.Stream, ops.NoteStream)
+	}
+	return v3.NewServer(svc, opts)
 }
 
-func registerPprof(mux *http.ServeMux) {
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+// debugLevel is the log level at which the pages for debugging are there.
+const debugLevel = "debug"
+
+// registerDebug adds what is served for debugging.
+func registerDebug(cfg *config.Config, mux *http.ServeMux) {
+	if cfg.EnablePprof || cfg.LogLevel == debugLevel {
+		ops.RegisterPprof(mux)
+	}
+	if cfg.LogLevel == debugLevel {
+		ops.RegisterCalls(mux)
+	}
+}
+
+// startTracing starts to send spans if that is asked for.
+func startTracing(cfg *config.Config, logger *slog.Logger) (*ops.Tracing, error) {
+	t := &cfg.Tracing
+	if !t.Enabled {
+		return nil, nil
+	}
+	return ops.StartTracing(context.Background(), ops.TracingConfig{
+		Logger: logger, Address: t.Address, ServiceName: t.ServiceName, InstanceID: t.InstanceID, SamplingRate: t.SamplingRate,
+	})
 }
 
 // handshakeTimeout is the time that a client has for the first bytes of HTTP/2.
@@ -250,6 +270,7 @@ func (e *edges) close() error {
 	err = errors.Join(err, e.inner.Close(), shutdown)
 	e.wg.Wait()
 	e.gate.close()
+	e.tracing.Close()
 	return err
 }
 

@@ -30,6 +30,10 @@ func TestPages(t *testing.T) {
 	cfg := testConfig(t, t.TempDir())
 	cfg.EnableGateway, cfg.EnablePprof, cfg.Metrics = false, true, "extensive"
 	open := start(t, cfg)
+	loud := testConfig(t, t.TempDir())
+	loud.LogLevel = "debug"
+	talking := start(t, loud)
+	put(t, dial(t, talking.ClientAddrs()[0].String()), "a", "1")
 	for _, tc := range []struct {
 		m      *Member
 		path   string
@@ -40,6 +44,12 @@ func TestPages(t *testing.T) {
 		{quiet, "/readyz", 200, "ok\n"},
 		{quiet, "/debug/vars", 200, `"raftState":"StateLeader"`},
 		{quiet, "/debug/pprof/", 404, ""},
+		{quiet, "/debug/requests", 404, ""},
+		{quiet, "/debug/events", 404, ""},
+		{open, "/debug/requests", 404, ""},
+		{talking, "/debug/pprof/", 200, "goroutine"},
+		{talking, "/debug/requests", 200, "grpc.Recv./etcdserverpb.KV/Put"},
+		{talking, "/debug/events", 200, "/debug/events"},
 		{quiet, "/", 404, "404 page not found\n"},
 		{quiet, "/v3/kv/range", 501, `"message":"Method Not Allowed"`},
 		{open, "/debug/pprof/", 200, "goroutine"},
