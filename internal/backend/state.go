@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"sync"
 
 	"github.com/quoin-kv/quoin/internal/schema"
 )
@@ -23,6 +24,7 @@ type state struct {
 	totals  totals
 	path    string
 	report  func(*CorruptError)
+	keys    sync.Pool // of *[schema.RevTombstoneSize]byte: keys that are looked up, of which a long list has many
 }
 
 // corrupt completes and reports an error.
@@ -58,7 +60,11 @@ func (st *state) record(rev schema.Rev) (record []byte, tombstone bool, err erro
 		return nil, false, noRecord(rev)
 	}
 	defer st.recovered(&err, debug.SetPanicOnFault(true))
-	var buf [schema.RevTombstoneSize]byte
+	buf, ok := st.keys.Get().(*[schema.RevTombstoneSize]byte)
+	if !ok {
+		buf = new([schema.RevTombstoneSize]byte)
+	}
+	defer st.keys.Put(buf)
 	key := schema.AppendRev(buf[:0], rev, true)
 	record, offset, err := st.snapshot.lookup(schema.Key, key[:schema.RevSize])
 	if record == nil && err == nil {

@@ -16,6 +16,9 @@ type Pager struct {
 	count int64
 	sp    span  // what is still to come
 	left  int64 // records until the limit; negative = no limit
+
+	found   []match  // arrays of the last piece, to be used again
+	records [][]byte //
 }
 
 // Pager starts reading a query piece by piece. It uses the query's range,
@@ -43,6 +46,7 @@ func (v *View) Pager(q Query) (*Pager, error) {
 // independently.
 func (p *Pager) Clone() *Pager {
 	c := *p
+	c.found, c.records = nil, nil
 	return &c
 }
 
@@ -67,7 +71,8 @@ func (p *Pager) Move(v *View) error {
 }
 
 // Next returns the next records, at most n and at least one; none means the
-// end. They are valid until the view that the pager reads is released.
+// end. They are valid until the view that the pager reads is released, the list
+// of them until the next call.
 func (p *Pager) Next(n int) ([][]byte, error) {
 	if p.left >= 0 {
 		n = int(min(int64(n), p.left))
@@ -87,7 +92,20 @@ func (p *Pager) Next(n int) ([][]byte, error) {
 	if p.q.KeysOnly {
 		return keyRecords(found), nil
 	}
-	return p.view.read(found)
+	return p.read(found)
+}
+
+// read is the records of what was found.
+func (p *Pager) read(found []match) ([][]byte, error) {
+	p.records = p.records[:0]
+	for _, m := range found {
+		record, err := p.view.record(m.v.rev)
+		if err != nil {
+			return nil, err
+		}
+		p.records = append(p.records, record)
+	}
+	return p.records, nil
 }
 
 func (p *Pager) take(n int) []match {
@@ -95,14 +113,14 @@ func (p *Pager) take(n int) []match {
 	if p.at >= p.view.head {
 		kind = ordtree.Counted
 	}
-	var found []match
+	p.found = p.found[:0]
 	p.sp.ascend(p.view.tree, kind, func(key []byte, it *item) bool {
 		if v := it.liveAt(p.at); v != nil {
-			found = append(found, match{key, v})
+			p.found = append(p.found, match{key, v})
 		}
-		return len(found) < n
+		return len(p.found) < n
 	})
-	return found
+	return p.found
 }
 
 // skipTo moves the start of what is to come behind the key.

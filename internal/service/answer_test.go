@@ -312,7 +312,13 @@ func BenchmarkList(b *testing.B) {
 				if a.Large == nil {
 					continue
 				}
-				rest(a.Large)
+				for {
+					piece, ok := a.Large.Next()
+					if !ok {
+						break
+					}
+					a.Large.Recycle(piece)
+				}
 				a.Large.Close()
 			}
 		})
