@@ -98,6 +98,11 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	if m.edges, err = newEdges(&own, listening, forClients, m.svc, m.node, metrics, logger); err != nil {
 		return nil, errors.Join(err, listening.close(), m.Close())
 	}
+	if own.Features.Enabled(config.InitialCorruptCheck) {
+		if err := m.svc.CheckInitial(ctx); err != nil {
+			return nil, errors.Join(err, listening.close(), m.Close())
+		}
+	}
 	m.edges.serveMetrics(logger, m.failed)
 	shown := newOwnCerts(forClients, security)
 	shown.register(metrics)

@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"context"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/version"
@@ -44,6 +45,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg), LeaseCheckpoint: leaseCheckpoint(cfg),
 		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck, Short: m.peers.transport.Short,
 		Peers: m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
+		HashChecks: m.hashChecks(cfg),
 		Metrics: service.Metrics{
 			Range: metrics.Range, Request: metrics.Request,
 			Lease: func(change service.LeaseChange, ttl int64) {
@@ -82,6 +84,21 @@ func leaseCheckpoint(cfg *config.Config) time.Duration {
 		return 0
 	}
 	return leaseCheckpointInterval
+}
+
+// hashChecks says when this member compares its data with that of the others.
+func (m *Member) hashChecks(cfg *config.Config) service.HashChecks {
+	checks := service.HashChecks{
+		Every: cfg.CorruptCheckTime,
+		Ask: func(ctx context.Context, urls []string, revision int64) (service.PeerHash, error) {
+			h, err := m.peers.client.HashKV(ctx, urls, revision)
+			return service.PeerHash{Hash: h.Hash, CurrentRev: h.CurrentRev}, err
+		},
+	}
+	if cfg.Features.Enabled(config.CompactHashCheck) {
+		checks.Compactions = cfg.CompactHashCheckTime
+	}
+	return checks
 }
 
 func (m *Member) nodeConfig(cfg *config.Config, metrics *ops.Metrics) node.Config {

@@ -45,6 +45,7 @@ type Config struct {
 	LeaseCheckpoint  time.Duration // between two notes in the log of the time that long leases have left; 0 for none
 	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
 	RangeBudgetBytes int64         // memory of large answers under way; 0 or less for no bound
+	HashChecks       HashChecks    // the zero value: members never compare their data
 	Metrics          Metrics
 
 	AutoCompaction AutoCompaction
@@ -161,7 +162,7 @@ func (s *Service) Bind(m Member, b *backend.Backend) {
 	s.member, s.backend = m, b
 	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runRoom, s.runAutoCompaction, s.runAutoDefrag, s.runProgress} {
+	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runRoom, s.runAutoCompaction, s.runAutoDefrag, s.runProgress, s.runHashCheck, s.runCompactCheck} {
 		s.tasks.run(run)
 	}
 }
