@@ -67,9 +67,9 @@ func warnOfPlain(urls config.URLs, c *config.TLS, name string, logger *slog.Logg
 		switch {
 		case usesTLS(u):
 		case c.CertFile != "" || c.KeyFile != "":
-			logger.Warn("scheme is http or unix while key and cert files are present; ignoring key and cert files", name, u.String())
+			logger.Warn("scheme is HTTP while key and cert files are present; ignoring key and cert files", name, u.String())
 		case c.ClientCertAuth:
-			logger.Warn("scheme is http or unix while client cert auth is enabled; ignoring client cert auth for this URL", name, u.String())
+			logger.Warn("scheme is HTTP while --client-cert-auth is enabled; ignoring client cert auth for this URL", name, u.String())
 		}
 	}
 }

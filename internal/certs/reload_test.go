@@ -1,10 +1,13 @@
 package certs
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,6 +72,118 @@ func TestReload(t *testing.T) {
 	expect("a client's new certificate", "")
 	move(key, key+".away")
 	expect("no key", "server.key: no such file")
+}
+
+// TestDialerReload: so it is for the side that dials.
+func TestDialerReload(t *testing.T) {
+	dir := t.TempDir()
+	first, second := newAuthority(t, dir, "first"), newAuthority(t, dir, "second")
+	cert, key, _ := first.issue("server", "127.0.0.1")
+	otherCert, otherKey, otherSerial := second.issue("other", "127.0.0.1")
+	clientCert, clientKey, _ := first.issue("client")
+	trusted, crl := filepath.Join(dir, "trusted"), second.revoke("crl")
+	copyFile := func(from, to string) {
+		t.Helper()
+		if err := os.WriteFile(to, []byte(read(t, from)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyFile(first.file, trusted)
+	dialer, err := Files{ClientCert: clientCert, ClientKey: clientKey, TrustedCA: trusted, CRL: crl}.Dialer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(what, cert, key, trusts, want string) {
+		t.Helper()
+		server, err := Files{Cert: cert, Key: key, TrustedCA: trusts}.Server()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := dialer.Config("127.0.0.1")
+		if err == nil {
+			_, err = talk(t, server, config)
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Fatalf("%s: got %v, want %q", what, err, want)
+		}
+	}
+	expect("first", cert, key, first.file, "")
+	expect("another authority", otherCert, otherKey, first.file, "unknown authority")
+	copyFile(second.file, trusted)
+	expect("it is trusted now", otherCert, otherKey, first.file, "")
+	expect("the first is not any more", cert, key, first.file, "unknown authority")
+	expect("a client unknown to the server", otherCert, otherKey, second.file, "unknown authority")
+	second.issue("client")
+	expect("the client's new certificate", otherCert, otherKey, second.file, "")
+	second.revoke("crl", otherSerial)
+	expect("revoked", otherCert, otherKey, second.file, "revoked")
+	if err := os.Remove(crl); err != nil {
+		t.Fatal(err)
+	}
+	expect("no list of revocations", otherCert, otherKey, second.file, "crl: no such file")
+}
+
+// TestExpiry: the certificate that ends first, of all that are shown.
+func TestExpiry(t *testing.T) {
+	dir := t.TempDir()
+	ca := newAuthority(t, dir, "ca")
+	server, key, _ := ca.issue("server")
+	client, _, _ := ca.issue("client")
+	leaf, err := readCertificates(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expiry := Files{Cert: server, Key: key, ClientCert: client}.Expiry()
+	if e, err := expiry(); err != nil || !e.At.Equal(leaf[0].NotAfter) || e.File != server && e.File != client {
+		t.Errorf("%+v, %v", e, err)
+	}
+	early := newAuthority(t, dir, "early")
+	early.cert.NotAfter = time.Now().Add(time.Minute)
+	der, err := x509.CreateCertificate(rand.Reader, early.cert, early.cert, early.key.Public(), early.key)
+	early.check(err)
+	chain := append([]byte(read(t, client)), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	if err := os.WriteFile(client, chain, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := expiry(); err != nil || e.File != client || time.Until(e.At) > time.Minute {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if err := os.Remove(server); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := expiry(); err == nil {
+		t.Error("a file that is gone has an expiry")
+	}
+	if e, err := (Files{}).Expiry()(); err != nil || !e.At.IsZero() {
+		t.Errorf("nothing expires: %+v, %v", e, err)
+	}
+}
+
+// TestListsOfSeveral: a file may hold the lists of several authorities, or one in DER.
+func TestListsOfSeveral(t *testing.T) {
+	dir := t.TempDir()
+	a, b := newAuthority(t, dir, "a"), newAuthority(t, dir, "b")
+	both := filepath.Join(dir, "both")
+	text := read(t, a.revoke("a.crl", big.NewInt(7))) + read(t, b.revoke("b.crl", big.NewInt(8)))
+	if err := os.WriteFile(both, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(text))
+	der := filepath.Join(dir, "der")
+	if err := os.WriteFile(der, block.Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]int64{both: {7, 8}, der: {7}} {
+		list, err := readRevoked(path)
+		if err != nil || len(list) != len(want) {
+			t.Fatalf("%s: %v, %v", path, list, err)
+		}
+		for _, n := range want {
+			if list.check([]*x509.Certificate{{SerialNumber: big.NewInt(n)}}) == nil {
+				t.Errorf("%s: %d is not revoked", path, n)
+			}
+		}
+	}
 }
 
 // TestCached: files are read when they have changed or may have, not at each look.

@@ -125,7 +125,10 @@ func dialGRPC(address string, c *tls.Config) (*grpc.ClientConn, error) {
 	if c != nil {
 		creds = credentials.NewTLS(c)
 	}
-	return grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(creds))
+	if !strings.HasPrefix(address, "unix:") {
+		address = "passthrough:///" + address
+	}
+	return grpc.NewClient(address, grpc.WithTransportCredentials(creds))
 }
 
 func get(ctx context.Context, conn *grpc.ClientConn) error {

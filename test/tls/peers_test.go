@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,22 @@ func (c *cluster) works(what string, members ...int) {
 	}
 }
 
+// connected checks that a member has connections to both others.
+func (c *cluster) connected(what string, i int) {
+	c.t.Helper()
+	until(c.t, what, func() error {
+		body, err := fetch(c.t.Context(), c.members[i].ClientAddrs()[0].String(), nil, "HTTP/1.1", "GET", "/metrics", "")
+		if err != nil {
+			return err
+		}
+		active := regexp.MustCompile(`(?m)^etcd_network_active_peers\{.*\} 1$`).FindAllString(body, -1)
+		if len(active) != 2 {
+			return fmt.Errorf("member %d is connected: %v", i, active)
+		}
+		return nil
+	})
+}
+
 // restart stops a member and starts it again: it and the others must accept each other anew.
 func (c *cluster) restart(i int) {
 	c.t.Helper()
@@ -111,6 +128,9 @@ func TestPeersRotation(t *testing.T) {
 		c.equip(stage.of, stage.trusted...)
 		c.restart(2)
 		c.works(stage.what, 0, 1, 2)
+		for i := range c.members {
+			c.connected(stage.what, i)
+		}
 	}
 	// The old root does not open any door now.
 	conf := clientConfig(t, []*authority{after}, before.issue("old", hosts("127.0.0.1")))

@@ -2,6 +2,7 @@ package port
 
 import (
 	"crypto/tls"
+	"errors"
 	"math"
 	"net"
 	"sync/atomic"
@@ -114,6 +115,15 @@ func (c *Conn) arm(deadline time.Time) {
 	} else {
 		c.armed.Store(math.MaxInt64)
 	}
+}
+
+// CloseWrite says that nothing more will be written, so that a client which still sends can read what was written before the connection ends.
+func (c *Conn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 // follow looks at the frames from now on: the client speaks HTTP/2.

@@ -2,6 +2,7 @@ package port
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -65,7 +66,9 @@ func boundBody(next http.Handler, limit time.Duration, endless func(*http.Reques
 		if r.Body != nil && r.Body != http.NoBody && (endless == nil || !endless(r)) {
 			c := http.NewResponseController(w)
 			if c.SetReadDeadline(time.Now().Add(limit)) == nil {
-				r.Body = &boundedBody{r.Body, c}
+				bounded := *r // the server looks at the body of its own request to see whether it was read
+				bounded.Body = &boundedBody{r.Body, c}
+				r = &bounded
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -81,7 +84,7 @@ type boundedBody struct {
 // Read reads from the body.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = b.conn.SetReadDeadline(time.Time{}) // it fails if the connection has, which reading shows
 	}
 	return n, err

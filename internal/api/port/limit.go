@@ -2,6 +2,7 @@ package port
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -175,4 +176,13 @@ func (g *guest) Close() error {
 	g.limit.forget(g)
 	g.limit.mu.Unlock()
 	return g.Conn.Close()
+}
+
+// CloseWrite closes one half, where there are halves.
+func (g *guest) CloseWrite() error {
+	half, ok := g.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
