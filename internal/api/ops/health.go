@@ -179,9 +179,11 @@ func (h *checkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !healthy || query.Has("verbose") {
 		_, _ = io.WriteString(w, report.String())
 	}
-	if healthy {
-		_, _ = io.WriteString(w, "ok\n")
+	last := "ok\n"
+	if !healthy {
+		last = "\n" // etcd ends an error with an empty line
 	}
+	_, _ = io.WriteString(w, last)
 }
 
 func (h *checkHandler) run(ctx context.Context, c check) error {

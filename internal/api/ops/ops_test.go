@@ -75,18 +75,18 @@ func TestPages(t *testing.T) {
 
 		{"alive", fake{}, "/livez", 200, "ok\n"},
 		{"alive without a leader", fake{leaderless: true, broken: map[bool]error{true: bad}}, "/livez", 200, "ok\n"},
-		{"not alive", fake{broken: map[bool]error{false: bad}}, "/livez", 503, "[-]serializable_read failed: etcdserver: request timed out\n"},
+		{"not alive", fake{broken: map[bool]error{false: bad}}, "/livez", 503, "[-]serializable_read failed: etcdserver: request timed out\n\n"},
 		{"alive, verbose", fake{}, "/livez?verbose", 200, "[+]serializable_read ok\nok\n"},
 		{"alive, one check", fake{}, "/livez/serializable_read", 200, "ok\n"},
 		{"alive, unknown check", fake{}, "/livez/linearizable_read", 404, "404 page not found\n"},
 		{"alive, nothing left to check", fake{broken: map[bool]error{false: bad}}, "/livez?exclude=serializable_read", 200, "ok\n"},
-		{"no exclusion below the root", fake{broken: map[bool]error{false: bad}}, "/livez/serializable_read?exclude=serializable_read", 503, "[-]serializable_read failed: etcdserver: request timed out\n"},
+		{"no exclusion below the root", fake{broken: map[bool]error{false: bad}}, "/livez/serializable_read?exclude=serializable_read", 503, "[-]serializable_read failed: etcdserver: request timed out\n\n"},
 
 		{"ready", fake{}, "/readyz", 200, "ok\n"},
 		{"no space does not matter", fake{alarms: []string{"NOSPACE"}}, "/readyz", 200, "ok\n"},
-		{"corrupt", fake{alarms: []string{"CORRUPT"}}, "/readyz/data_corruption", 503, "[-]data_corruption failed: alarm activated: CORRUPT\n"},
-		{"learner", fake{learner: true}, "/readyz/non_learner", 503, "[-]non_learner failed: not supported for learner\n"},
-		{"all lines when one fails", fake{broken: map[bool]error{true: bad}}, "/readyz", 503, "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: request timed out\n[+]non_learner ok\n"},
+		{"corrupt", fake{alarms: []string{"CORRUPT"}}, "/readyz/data_corruption", 503, "[-]data_corruption failed: alarm activated: CORRUPT\n\n"},
+		{"learner", fake{learner: true}, "/readyz/non_learner", 503, "[-]non_learner failed: not supported for learner\n\n"},
+		{"all lines when one fails", fake{broken: map[bool]error{true: bad}}, "/readyz", 503, "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: request timed out\n[+]non_learner ok\n\n"},
 		{"failure excluded", fake{broken: map[bool]error{true: bad}}, "/readyz?exclude=linearizable_read&exclude=nothing", 200, "ok\n"},
 
 		{"version", fake{cluster: "3.7.0", storage: "3.7.0"}, "/version", 200, `{"etcdserver":"3.7.1","etcdcluster":"3.7.0","storage":"3.7.0"}`},
