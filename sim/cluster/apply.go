@@ -1,8 +1,12 @@
 package cluster
 
 import (
+	"slices"
+
+	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -76,6 +80,7 @@ func (m *member) finish(batch *replica.Batch) {
 	m.service.Applied(batch)
 	for i := range batch.Outcomes {
 		o := &batch.Outcomes[i]
+		m.countAlarms(o)
 		if c := m.calls[o.ID]; c != nil {
 			m.answer(c, o.Reply, o.Err)
 		}
@@ -88,6 +93,21 @@ func (m *member) finish(batch *replica.Batch) {
 	if batch.Compaction {
 		m.stepCompaction()
 	}
+}
+
+// countAlarms counts how often this member's database was full, and had room again.
+func (m *member) countAlarms(o *machine.Outcome) {
+	if o.Alarms == nil {
+		return
+	}
+	own := machine.Alarm{MemberID: m.host.id, Kind: request.AlarmNoSpace}
+	switch raised := slices.Contains(o.Alarms, own); {
+	case raised && !m.full:
+		m.w.faults["database full"]++
+	case !raised && m.full:
+		m.w.faults["database has room"]++
+	}
+	m.full = slices.Contains(o.Alarms, own)
 }
 
 // show publishes a view, whose one reference goes with it.

@@ -106,7 +106,7 @@ func (w *world) atRest() bool {
 			return false
 		}
 		last := lead.consensus.Status().Last
-		if m.applier.Applied().Index != last || m.consensus.Lead() != lead.host.id || m.machine.Compacting() {
+		if m.applier.Applied().Index != last || m.consensus.Lead() != lead.host.id || m.machine.Compacting() || m.alarmLingers() {
 			return false
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/service"
 	"github.com/quoin-kv/quoin/internal/vfs"
@@ -63,6 +64,7 @@ type member struct {
 	sends       map[uint64]bool // snapshots under way, by the member that they are for
 
 	// The applier.
+	full      bool // its NOSPACE alarm is raised
 	works     []work
 	applying  bool
 	view      *mvcc.View
@@ -169,6 +171,7 @@ func (m *member) assemble(rec *wal.Recovered, at schema.Applied) error {
 func (m *member) restore() (*machine.Machine, error) {
 	return machine.Restore(machine.Config{
 		ClusterID: clusterID, MemberID: m.host.id, MinLeaseTTL: m.w.minLeaseTTL(), MaxLearners: maxLearners,
+		Full: service.OverQuota(m.backend, m.w.plan.Tuning.Quota),
 	}, m.backend, m.backend, func() mvcc.Reader { return m.backend.Reader() })
 }
 
@@ -225,7 +228,7 @@ func (m *member) serviceConfig() service.Config {
 		MaxRequestBytes: 1 << 20, MaxTxnOps: 128, ElectionTimeout: m.electionTimeout(), MinLeaseTTL: m.w.minLeaseTTL(),
 		ProgressInterval: 10 * time.Second, WatchRing: m.w.plan.Tuning.WatchRing, WatchBatch: m.w.plan.Tuning.WatchBatch, StrictReconfig: true,
 		Clock: m.proc, Random: m.host.rng.Int64N, Peers: peers{m}, Short: m.saidShort,
-		SelfRemoved: m.removed,
+		SelfRemoved: m.removed, QuotaBytes: m.w.plan.Tuning.Quota,
 	}
 }
 
@@ -289,6 +292,13 @@ func (h *host) crashUnlessRemoved() {
 
 // think is how long a part of the member takes to react.
 func (m *member) think() int64 { return 1 + m.host.rng.Int64N(m.w.plan.Tuning.Think) }
+
+// alarmLingers reports whether the member's NOSPACE alarm is raised although there is much space, which it notices itself after a while.
+func (m *member) alarmLingers() bool {
+	quota := m.w.plan.Tuning.Quota
+	own := machine.Alarm{MemberID: m.host.id, Kind: request.AlarmNoSpace}
+	return quota > 0 && m.backend.Used() < quota/2 && slices.Contains(m.machine.Alarms(), own)
+}
 
 // leads reports whether the member thinks that it leads.
 func (m *member) leads() bool { return m.consensus.Role() == raft.Leader }

@@ -32,7 +32,19 @@ func Draw(seed uint64) *Plan {
 	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	p.Clients = d.clients()
+	d.crowd(p)
 	return p
+}
+
+// crowd gives some plans a quota that history uses up until clients compact, which more of them do then.
+func (d drawer) crowd(p *Plan) {
+	if d.IntN(4) > 0 {
+		return
+	}
+	p.Tuning.Quota = d.spread(4<<10, 16<<10)
+	for i := range p.Clients {
+		p.Clients[i].Compacts = p.Clients[i].Kind == KV
+	}
 }
 
 // drawer draws the parts of a plan.

@@ -33,8 +33,9 @@ type Tuning struct {
 	FlushInterval  int64  `json:"flush_interval"`
 	Think          int64  `json:"think"` // longest time that a part of a member takes to react to another
 	CompactBatch   int    `json:"compact_batch"`
-	WatchRing      int    `json:"watch_ring"`  // revisions that the hub of watches keeps
-	WatchBatch     int    `json:"watch_batch"` // revisions in a response from history
+	WatchRing      int    `json:"watch_ring"`      // revisions that the hub of watches keeps
+	WatchBatch     int    `json:"watch_batch"`     // revisions in a response from history
+	Quota          int64  `json:"quota,omitempty"` // of the database, bytes; 0 is none
 }
 
 // Network is how messages travel.
