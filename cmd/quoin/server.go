@@ -97,6 +97,10 @@ func runMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) (co
 		}
 	}()
 	m, err := embed.Start(ctx, cfg, logger)
+	if err != nil && ctx.Err() != nil {
+		logger.Info("stopped before the start", "reason", context.Cause(ctx))
+		return exitOK
+	}
 	if err != nil {
 		logger.Log(ctx, config.LevelFatal, "the member cannot start", "error", err)
 		return exitFault

@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"syscall"
+	"time"
+
+	"github.com/quoin-kv/quoin/internal/token"
 )
 
 func isTLS(u *url.URL) bool { return u.Scheme == "https" || u.Scheme == "unixs" }
@@ -48,8 +51,14 @@ func (c *Config) checkBootstrap() error {
 	return nil
 }
 
+// checkToken refuses kinds of tokens that there are not, and keys that cannot be read.
+func (c *Config) checkToken() error {
+	_, err := token.Parse(c.AuthToken, time.Now)
+	return err
+}
+
 func (c *Config) checkSecurity() error {
-	for _, check := range []func() error{c.checkTLSVersions, c.checkCipherSuites, c.checkClientTLS, c.checkPeerTLS} {
+	for _, check := range []func() error{c.checkTLSVersions, c.checkCipherSuites, c.checkClientTLS, c.checkPeerTLS, c.checkToken} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -237,8 +237,8 @@ func TestNotices(t *testing.T) {
 		{"--quota-backend-bytes=8589934593", "", []string{"quota exceeds the maximum value 8589934593"}},
 		{"--max-request-bytes=10485761", "", []string{"exceeded recommended request limit 10485761"}},
 		{"--bcrypt-cost=32", "", []string{"use default bcrypt cost instead of the invalid given cost 4"}},
-		{"--max-snapshots=3 --snapshot --v=5 --v2-deprecation=gone", "", []string{
-			"this option has no effect max-snapshots", "this option has no effect v2-deprecation", "this option has no effect snapshot", "this option has no effect v",
+		{"--snapshot --v=5 --v2-deprecation=gone", "", []string{
+			"this option has no effect v2-deprecation", "this option has no effect snapshot", "this option has no effect v",
 		}},
 		{"", "ETCD_SOCKET_REUSE_ADDRESS=true ETCD_FORCE=x", []string{"this option has no effect socket-reuse-address", "this option has no effect force"}},
 		{"--feature-gates=PriorityRequest=true", "", []string{"this feature gate has no effect PriorityRequest"}},

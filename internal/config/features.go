@@ -43,7 +43,7 @@ func Gates() []Gate {
 		{LeaseCheckpointPersist, stageAlpha, false, "it goes into the database file too, with LeaseCheckpoint", "it always does"},
 		{PriorityRequest, stageAlpha, false, "requests that keep the cluster alive go before others", "they always do"},
 		{SetMemberLocalAddr, stageAlpha, false, "connect to other members from the address of initial-advertise-peer-urls", ""},
-		{StopGRPCServiceOnDefrag, stageAlpha, false, "clients go elsewhere while the database file is rewritten", "a member serves while it rewrites its file"},
+		{StopGRPCServiceOnDefrag, stageAlpha, false, "the health service sends clients elsewhere while an operator has the database file rewritten", ""},
 		{TxnModeWriteWithSharedBuffer, stageBeta, true, "reads inside write transactions copy nothing", "they never do"},
 	}
 }

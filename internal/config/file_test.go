@@ -108,13 +108,13 @@ func TestFileRefusals(t *testing.T) {
 // TestFileAlone: neither flags nor variables count beside a file, not even those that are wrong together.
 func TestFileAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "conf.yml")
-	if err := os.WriteFile(path, []byte("data-dir: d\nfoo: 1\nclient-transport-security: {bar: {x: 1}}\nmax-snapshots: 2\nsocket-options: {reuse-address: true}"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("data-dir: d\nfoo: 1\nclient-transport-security: {bar: {x: 1}}\nsocket-options: {reuse-address: true}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"loaded server configuration, other configuration command line flags and environment variables will be ignored if provided " + path,
 		"unknown key in the configuration file client-transport-security.bar", "unknown key in the configuration file foo",
-		"this option has no effect max-snapshots", "this option has no effect socket-reuse-address",
+		"this option has no effect socket-reuse-address",
 		"the name is left at its default; the members of a cluster need names of their own, see --name default",
 	}
 	for _, args := range [][]string{{"--name=a", "--config-file=" + path}, {"--name=a"}} {

@@ -20,13 +20,13 @@ type Config struct {
 	SnapshotCount            uint64 // applied entries between two WAL snapshot marks
 	SnapshotCatchup          uint64 // log entries kept in memory after a mark
 	MaxWALs                  uint   // log files kept besides the needed ones; 0 keeps all
-	MaxSnapshots             uint   // no effect
+	MaxSnapshots             uint   // files with the members at marks that are kept; 0 keeps all
 	HeartbeatMs              uint
 	ElectionMs               uint
 	QuotaBytes               int64 // 0: DefaultQuotaBytes; negative: no quota
 	FreelistType             string
 	BatchInterval            time.Duration // longest time that applied data stays out of the database file; 0: the default
-	BatchLimit               int           // no effect
+	BatchLimit               int           // log entries not in the database file that have it written; 0: any number
 	MaxTxnOps                uint
 	MaxRequestBytes          uint
 	MaxConcurrentStreams     uint
@@ -75,7 +75,7 @@ type Config struct {
 	StrictReconfigCheck bool
 	PreVote             bool
 	MaxLearners         int
-	ElectionTickAdvance bool // no effect
+	ElectionTickAdvance bool // shorten the wait for the first leader
 
 	// Security.
 	ClientTLS       TLS

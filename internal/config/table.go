@@ -22,10 +22,16 @@ func (o *Option) Env() string {
 }
 
 // in says that the option stands inside a map of the configuration file.
-func (o *Option) in(key string) { o.Key = key }
+func (o *Option) in(key string) *Option {
+	o.Key = key
+	return o
+}
 
 // idle says that the option is accepted for the sake of command lines that have it.
-func (o *Option) idle(why string) { o.Idle = why }
+func (o *Option) idle(why string) *Option {
+	o.Idle = why
+	return o
+}
 
 // meaning is what help and documentation say.
 func (o *Option) meaning() string {
@@ -79,7 +85,7 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "snapshot-count", unsigned64(&c.SnapshotCount), "applied entries between two snapshot marks in the log (0: 10000)")
 	add(g, "snapshot-catchup-entries", unsigned64(&c.SnapshotCatchup), "log entries kept in memory for slow followers after a mark (0: 5000)")
 	add(g, "max-wals", unsigned(&c.MaxWALs), "log files kept (0 is unlimited)")
-	add(g, "max-snapshots", unsigned(&c.MaxSnapshots), "snapshot files kept").idle("there are none: a snapshot that was received becomes the database itself")
+	add(g, "max-snapshots", unsigned(&c.MaxSnapshots), "files with the members at snapshot marks that are kept for older versions of etcd (0 is unlimited)")
 	add(g, "heartbeat-interval", unsigned(&c.HeartbeatMs), "milliseconds between two heartbeats")
 	add(g, "election-timeout", unsigned(&c.ElectionMs), "milliseconds without a leader before an election")
 	add(g, "backend-bbolt-freelist-type", text(&c.FreelistType), "how the database file keeps its free pages: map or array")
@@ -88,9 +94,7 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "compaction-batch-limit", integer(&c.CompactionBatchLimit), "revisions visited in one step of a compaction (0: 1000)")
 	add(g, "compaction-sleep-interval", span(&c.CompactionSleep), "pause between two steps of a compaction (0: 10ms)")
 	add(g, "socket-reuse-port", boolean(&c.SocketReusePort), "let other processes listen on the same ports").in("socket-options.reuse-port")
-	reuse := add(g, "socket-reuse-address", boolean(&c.SocketReuseAddress), "listen on addresses that closed connections still hold")
-	reuse.in("socket-options.reuse-address")
-	reuse.idle("it is always so")
+	add(g, "socket-reuse-address", boolean(&c.SocketReuseAddress), "listen on addresses that closed connections still hold").in("socket-options.reuse-address").idle("it is always so")
 	add(g, "raft-read-timeout", span(&c.RaftReadTimeout), "time without a byte from another member that ends a connection with it, at least 5s")
 	add(g, "raft-write-timeout", span(&c.RaftWriteTimeout), "time without progress to another member that ends a connection with it, at least 5s")
 	add(g, "memory-mlock", boolean(&c.MemoryMlock), "keep the database file in memory, never swapped out")

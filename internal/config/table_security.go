@@ -10,8 +10,9 @@ func (c *Config) clientSecurityOptions(add adder) {
 	p := &c.ClientTLS
 	add(g, "cert-file", text(&p.CertFile), "certificate file for https client URLs").in(key + "cert-file")
 	add(g, "key-file", text(&p.KeyFile), "its key file").in(key + "key-file")
-	add(g, "client-cert-file", text(&p.ClientCertFile), "certificate file for this member's connections to itself (if empty: cert-file)").in(key + "client-cert-file")
-	add(g, "client-key-file", text(&p.ClientKeyFile), "its key file").in(key + "client-key-file")
+	const direct = "the JSON gateway reaches the member without a connection"
+	add(g, "client-cert-file", text(&p.ClientCertFile), "certificate file for this member's connections to itself").in(key + "client-cert-file").idle(direct)
+	add(g, "client-key-file", text(&p.ClientKeyFile), "its key file").in(key + "client-key-file").idle(direct)
 	add(g, "client-cert-auth", boolean(&p.ClientCertAuth), "demand certificates from clients; a trusted CA alone does so too").in(key + "client-cert-auth")
 	add(g, "trusted-ca-file", text(&p.TrustedCAFile), "file of the authorities that clients' certificates are checked against").in(key + "trusted-ca-file")
 	add(g, "client-crl-file", text(&p.CRLFile), "file of revoked client certificates")
@@ -102,8 +103,7 @@ func (c *Config) ownOptions(add adder) {
 // ignoredOptions are those of long gone versions, and of test builds.
 func (c *Config) ignoredOptions(add adder) {
 	const g = "Accepted and ignored"
-	phase := add(g, "v2-deprecation", choice(&c.v2Phase, "write-only", "write-only-skip-check", "write-only-drop-data", "gone"), "phase of the removal of the old store")
-	phase.idle("the old store is gone")
+	add(g, "v2-deprecation", choice(&c.v2Phase, "write-only", "write-only-skip-check", "write-only-drop-data", "gone"), "phase of the removal of the old store").idle("the old store is gone")
 	for _, name := range []string{
 		"cluster-active-size", "cluster-remove-delay", "cluster-sync-interval", "config", "force", "max-result-buffer", "max-retry-attempts",
 		"peer-election-timeout", "peer-heartbeat-interval", "retry-interval", "snapshot", "test.coverprofile", "test.outputdir", "v", "vv",

@@ -192,7 +192,7 @@ func (l *Log) sync() error {
 	if err := l.config.sync(l.tail.file); err != nil {
 		return l.fail("sync", l.tail.path, l.offset, err)
 	}
-	if l.config.OnSync != nil {
+	if l.config.OnSync != nil && !l.config.NoSync {
 		l.config.OnSync(time.Since(begin))
 	}
 	l.unsynced = false

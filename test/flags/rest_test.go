@@ -1,0 +1,191 @@
+package flags
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// maintenanceScenarios are of what a member does by itself.
+func maintenanceScenarios() []scenario {
+	return []scenario{
+		{name: "compaction by time", flags: "auto-compaction-retention auto-compaction-mode", options: fixed(options{"auto-compaction-mode": "periodic", "auto-compaction-retention": "200ms"}), see: func(t *testing.T, m *member) {
+			c := m.client(t)
+			m.eventually(t, "history is compacted", func() bool {
+				put(t, c, 1, "x")
+				rev, ok := m.metric(t, "etcd_debugging_mvcc_compact_revision")
+				return ok && rev > 0
+			})
+		}},
+		{
+			name: "compaction by number", flags: "auto-compaction-mode auto-compaction-retention", options: fixed(options{"auto-compaction-mode": "revision", "auto-compaction-retention": "5"}),
+			see: told("auto-compaction-mode", "revision", "auto-compaction-retention", "5"),
+		}, // it acts every five minutes
+		{name: "checks", flags: "corrupt-check-time compact-hash-check-time downgrade-check-time", options: fixed(options{
+			"corrupt-check-time": "100ms", "compact-hash-check-time": "1h1s", "downgrade-check-time": "100ms",
+		}), see: told("corrupt-check-time", "100ms", "compact-hash-check-time", "1h0m1s", "downgrade-check-time", "100ms")},
+		{name: "feature gates", flags: "feature-gates", options: fixed(options{"feature-gates": "SetMemberLocalAddr=true,AllBeta=false"}), see: func(t *testing.T, m *member) {
+			m.waitLog(t, "no peer URL that this member advertises names an address to connect from")
+			for name, want := range map[string]float64{`name="SetMemberLocalAddr",stage="ALPHA"`: 1, `name="FastLeaseKeepAlive",stage="BETA"`: 0} {
+				if got, ok := m.metric(t, "etcd_server_feature_enabled{"+name+"}"); !ok || got != want {
+					t.Errorf("%s: %v", name, got)
+				}
+			}
+		}},
+	}
+}
+
+// logScenarios are of the log.
+func logScenarios() []scenario {
+	return []scenario{
+		{name: "log in a file", flags: "log-outputs log-format log-level logger", options: func(_ *testing.T, dir string) options {
+			return options{"log-outputs": filepath.Join(dir, "one.log") + ",stderr", "log-format": "json", "log-level": "debug", "logger": "zap"}
+		}, see: func(t *testing.T, m *member) {
+			content, err := os.ReadFile(filepath.Join(m.dir, "one.log"))
+			if err != nil || !bytes.Contains(content, []byte(`"msg":"ready to serve client requests"`)) {
+				t.Errorf("%s, %v", content, err)
+			}
+			if status, _, _ := m.get(t, "/debug/pprof/"); status != http.StatusOK {
+				t.Errorf("profiles at level debug: %d", status)
+			}
+		}},
+		{name: "few words", flags: "log-level log-format", play: func(t *testing.T, f form) {
+			m := launch(t, f, t.TempDir(), options{"log-level": "warn", "log-format": "console"})
+			m.eventually(t, "there is a warning in columns", func() bool { return strings.Contains(m.log.text(), "\twarn\t") })
+			if strings.Contains(m.log.text(), "\tinfo\t") {
+				t.Error("there is information")
+			}
+		}},
+		{name: "rotation", flags: "enable-log-rotation log-rotation-config-json", play: func(t *testing.T, f form) {
+			dir := t.TempDir()
+			log := filepath.Join(dir, "one.log")
+			if err := os.WriteFile(log, bytes.Repeat([]byte("x\n"), 1<<19), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m := launch(t, f, dir, options{"log-outputs": log, "enable-log-rotation": true, "log-rotation-config-json": `{"maxsize": 1}`})
+			m.eventually(t, "the full file is put aside", func() bool { return exists(t, dir, "one-*.log") })
+		}},
+		{
+			name: "rotation of nothing", flags: "enable-log-rotation", options: fixed(options{"enable-log-rotation": true}),
+			refuses: &refusal{1, "--log-outputs requires a single file path when --log-rotate-config-json is defined"},
+		},
+		{name: "no journal", flags: "log-outputs", options: fixed(options{"log-outputs": "systemd/journal", "logger": "zap"}), refuses: &refusal{1, "can't find journal"}},
+		{name: "old logger", flags: "logger", options: fixed(options{"logger": "capnslog"}), refuses: &refusal{1, "--logger=capnslog is removed in v3.5"}},
+		{name: "unknown level", flags: "log-level", options: fixed(options{"log-level": "loud"}), refuses: &refusal{2, `unrecognized level: "loud"`}},
+	}
+}
+
+// observeScenarios are of what others can see of a member.
+func observeScenarios() []scenario {
+	return []scenario{
+		{name: "profiles and times of calls", flags: "enable-pprof metrics", options: fixed(options{"enable-pprof": true, "metrics": "extensive"}), see: func(t *testing.T, m *member) {
+			put(t, m.client(t), 1, "x")
+			if status, _, _ := m.get(t, "/debug/pprof/cmdline"); status != http.StatusOK {
+				t.Errorf("profiles: %d", status)
+			}
+			if n, ok := m.metric(t, `grpc_server_handling_seconds_count{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}`); !ok || n != 1 {
+				t.Errorf("times of puts: %v", n)
+			}
+		}},
+		{name: "spans", flags: "enable-distributed-tracing distributed-tracing-address distributed-tracing-service-name distributed-tracing-instance-id distributed-tracing-sampling-rate", options: fixed(options{
+			"enable-distributed-tracing": true, "distributed-tracing-address": "127.0.0.1:1", "distributed-tracing-service-name": "here",
+			"distributed-tracing-instance-id": "number-one", "distributed-tracing-sampling-rate": 1000000,
+		}), see: told("distributed-tracing-address", "127.0.0.1:1")},
+	}
+}
+
+// ownScenarios are of what etcd does not have.
+func ownScenarios() []scenario {
+	return []scenario{
+		{name: "connections", flags: "max-connections", options: fixed(options{"max-connections": 3}), see: func(t *testing.T, m *member) {
+			served := 0
+			for range 6 {
+				c := dial(t, m.url)
+				if _, err := io.WriteString(c, "GET /version HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+					served++
+				}
+			}
+			if served != 3 {
+				t.Errorf("%d connections are served", served)
+			}
+		}},
+		{name: "rate", flags: "max-requests-per-second", options: fixed(options{"max-requests-per-second": 5}), see: func(t *testing.T, m *member) {
+			c := m.client(t)
+			refused := false
+			for range 100 {
+				if _, err := c.Put(t.Context(), "k", "x"); err != nil {
+					refused = true
+				}
+			}
+			if !refused {
+				t.Error("a hundred requests at once were taken")
+			}
+		}},
+		{name: "alarm", flags: "keep-nospace-alarm quota-backend-bytes", options: fixed(options{"keep-nospace-alarm": true, "quota-backend-bytes": 100 << 10, "backend-batch-interval": "20ms"}), see: seeAlarm},
+		{name: "reserve", flags: "disk-reserve-megabytes", options: fixed(options{"disk-reserve-megabytes": 3}), see: func(t *testing.T, m *member) {
+			m.eventually(t, "three megabytes are held", func() bool {
+				info, err := os.Stat(filepath.Join(m.dir, "data", "member", "reserve"))
+				return err == nil && info.Size() == 3<<20
+			})
+		}},
+		{
+			name: "own measures", flags: "auto-defrag-percent range-budget-bytes", options: fixed(options{"auto-defrag-percent": 20, "range-budget-bytes": 1 << 20}),
+			see: told("auto-defrag-percent", "20", "range-budget-bytes", "1048576"),
+		},
+	}
+}
+
+// seeAlarm: the alarm stays although there is space again.
+func seeAlarm(t *testing.T, m *member) {
+	c := m.client(t)
+	m.eventually(t, "there is no space", func() bool {
+		_, err := c.Put(t.Context(), "k", strings.Repeat("x", 10<<10))
+		return err != nil
+	})
+	resp, err := c.Delete(t.Context(), "k")
+	if err == nil {
+		_, err = c.Compact(t.Context(), resp.Header.Revision, clientv3.WithCompactPhysical())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.eventually(t, "there is space again", func() bool {
+		used, _ := m.metric(t, "quoin_backend_used_bytes")
+		return used < 60<<10
+	})
+	if alarms, err := c.AlarmList(t.Context()); err != nil || len(alarms.Alarms) != 1 {
+		t.Errorf("alarms %v, %v", alarms, err)
+	}
+}
+
+// ignoredScenarios are of options without any effect, which the log says once.
+func ignoredScenarios() []scenario {
+	o := options{"v2-deprecation": "gone", "socket-reuse-address": true, "client-cert-file": "x", "client-key-file": "y"}
+	for _, name := range strings.Fields("cluster-active-size cluster-remove-delay cluster-sync-interval config force max-result-buffer max-retry-attempts peer-election-timeout peer-heartbeat-interval retry-interval snapshot test.coverprofile test.outputdir v vv") {
+		o[name] = "5"
+	}
+	var names []string
+	for name := range o {
+		names = append(names, name)
+	}
+	return []scenario{{name: "no effect", flags: strings.Join(names, " "), options: fixed(o), see: func(t *testing.T, m *member) {
+		told := map[any]bool{}
+		for _, line := range m.logs("this option has no effect") {
+			told[line["flag"]] = true
+		}
+		for name := range o {
+			if !told[name] {
+				t.Errorf("nothing is said of --%s", name)
+			}
+		}
+	}}}
+}
