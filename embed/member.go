@@ -38,6 +38,7 @@ type Member struct {
 	peers   *peers
 	door    *peerDoor
 	edges   *edges
+	access  service.Access
 	addrs   []net.Addr
 
 	metricsAddrs []net.Addr
@@ -81,7 +82,11 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{logger: logger, gone: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{})}
+	access, err := newAccess(&own)
+	if err != nil {
+		return nil, err
+	}
+	m := &Member{logger: logger, access: access, gone: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{})}
 	listening, err := m.open(ctx, &own, &security)
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		RangeBudgetBytes: cfg.RangeBudgetBytes,
 		AutoCompaction:   autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg), LeaseCheckpoint: leaseCheckpoint(cfg),
-		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck, Short: m.peers.transport.Short,
+		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck, Access: m.access, Short: m.peers.transport.Short,
 		Peers: m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,
 		HashChecks: m.hashChecks(cfg),
 		Metrics: service.Metrics{

@@ -3,6 +3,7 @@ package auth
 import (
 	"slices"
 
+	"github.com/quoin-kv/quoin/internal/interval"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -108,8 +109,15 @@ func allowed(yes bool) error {
 	return kverr.PermissionDenied
 }
 
-func (c checker) reads(key, end []byte) error  { return allowed(c.read.covers(key, end)) }
-func (c checker) writes(key, end []byte) error { return allowed(c.write.covers(key, end)) }
+func (c checker) reads(key, end []byte) error  { return allowed(covers(c.read, key, end)) }
+func (c checker) writes(key, end []byte) error { return allowed(covers(c.write, key, end)) }
+
+func covers(granted *interval.Set[struct{}], key, end []byte) bool {
+	if len(end) == 0 {
+		return granted.Contains(key)
+	}
+	return granted.Covers(interval.Make(key, end))
+}
 
 func (c checker) request(r request.Request) error {
 	switch r := r.(type) {

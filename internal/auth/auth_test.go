@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -329,62 +328,6 @@ func TestStatesDoNotChange(t *testing.T) {
 	if s.Admit(who, rng("n", ""), nil) == nil || s.Admit(who, put("g"), nil) != nil || len(s.Users()) != 3 {
 		t.Error("a change shows in the state before it")
 	}
-}
-
-// TestRanges compares merged ranges with a walk over a small key space.
-func TestRanges(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	var space []string
-	for a := range 8 {
-		key := string(rune('a' + a))
-		space = append(space, key, key+"\x00", key+"x")
-	}
-	draw := func() (key, end []byte) {
-		from, to := space[random.IntN(len(space))], space[random.IntN(len(space))]
-		switch kind := random.IntN(4); {
-		case kind == 0 || to <= from:
-			return []byte(from), nil
-		case kind == 1:
-			return []byte(from), []byte{0}
-		}
-		return []byte(from), []byte(to)
-	}
-	has := func(r keyRange, key string) bool {
-		return string(r.from) <= key && (r.open || key < string(r.to))
-	}
-	for range 20000 {
-		var granted ranges
-		for range random.IntN(6) {
-			granted = append(granted, rangeOf(draw()))
-		}
-		key, end := draw()
-		q := rangeOf(key, end)
-		want := true
-		for _, key := range space {
-			in := false
-			for _, g := range granted {
-				in = in || has(g, key)
-			}
-			want = want && (in || !has(q, key))
-		}
-		merged := append(ranges(nil), granted...).merged()
-		// The space is coarser than the keys there are: what it calls covered may have a hole between two of its keys.
-		if got := merged.covers(key, end); got && !want || !got && want && exact(merged, q) {
-			t.Fatalf("%v covers %v: %t, want %t", granted, q, got, want)
-		}
-	}
-}
-
-// exact reports whether one of the merged ranges begins at or before q and ends at or after it.
-func exact(merged ranges, q keyRange) bool {
-	for _, r := range merged {
-		if bytes.Compare(r.from, q.from) <= 0 && (r.open || !q.open && bytes.Compare(q.to, r.to) <= 0) {
-			return true
-		}
-	}
-	return false
 }
 
 func BenchmarkAdmit(b *testing.B) {

@@ -9,10 +9,10 @@ package auth
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"strings"
 
+	"github.com/quoin-kv/quoin/internal/interval"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 )
@@ -24,7 +24,7 @@ const Root = "root"
 //
 // Invariants:
 //  1. users and roles ascend by name; a user's roles ascend.
-//  2. A user's ranges are what its roles grant, merged: they ascend, and neither overlap nor touch.
+//  2. A user's ranges are what its roles grant. Nothing is added to them or taken from them: other roles make another user value.
 //  3. enabled only if there is a user Root with the role Root.
 type State struct {
 	enabled  bool
@@ -35,8 +35,8 @@ type State struct {
 
 type user struct {
 	schema.UserRecord
-	root        bool   // holds the role Root
-	read, write ranges // what the roles grant
+	root        bool // holds the role Root
+	read, write *interval.Set[struct{}]
 }
 
 type role struct{ schema.RoleRecord }
@@ -126,7 +126,7 @@ func without[T named](list []T, name string) []T {
 
 // grant works out what the roles of a new user value allow.
 func (s *State) grant(u *user) {
-	u.root, u.read, u.write = false, nil, nil
+	u.root, u.read, u.write = false, new(interval.Set[struct{}]), new(interval.Set[struct{}])
 	for _, name := range u.Roles {
 		u.root = u.root || name == Root
 		r := get(s.roles, name)
@@ -135,79 +135,13 @@ func (s *State) grant(u *user) {
 		}
 		for i := range r.Permissions {
 			p := &r.Permissions[i]
+			keys := interval.Make(p.Key, p.RangeEnd)
 			if p.Kind != request.PermissionWrite {
-				u.read = append(u.read, rangeOf(p.Key, p.RangeEnd))
+				u.read.Insert(keys, struct{}{})
 			}
 			if p.Kind != request.PermissionRead {
-				u.write = append(u.write, rangeOf(p.Key, p.RangeEnd))
+				u.write.Insert(keys, struct{}{})
 			}
 		}
 	}
-	u.read, u.write = u.read.merged(), u.write.merged()
-}
-
-// keyRange is the keys from one up to another, or without end.
-type keyRange struct {
-	from, to []byte
-	open     bool // no end; to is nil
-}
-
-// rangeOf reads a range as requests and permissions write it.
-func rangeOf(key, end []byte) keyRange {
-	switch {
-	case len(end) == 0:
-		return keyRange{from: key, to: append(bytes.Clone(key), 0)}
-	case len(end) == 1 && end[0] == 0:
-		return keyRange{from: key, open: true}
-	}
-	return keyRange{from: key, to: end}
-}
-
-// ends compares the ends of two ranges.
-func (r keyRange) ends(o keyRange) int {
-	switch {
-	case r.open && o.open:
-		return 0
-	case r.open:
-		return 1
-	case o.open:
-		return -1
-	}
-	return bytes.Compare(r.to, o.to)
-}
-
-type ranges []keyRange
-
-// merged joins what overlaps or touches. It may reorder r.
-func (r ranges) merged() ranges {
-	slices.SortFunc(r, func(a, b keyRange) int { return cmp.Or(bytes.Compare(a.from, b.from), a.ends(b)) })
-	var out ranges
-	for _, one := range r {
-		if n := len(out); n > 0 && (out[n-1].open || bytes.Compare(one.from, out[n-1].to) <= 0) {
-			if one.ends(out[n-1]) > 0 {
-				out[n-1].to, out[n-1].open = one.to, one.open
-			}
-			continue
-		}
-		out = append(out, one)
-	}
-	return out
-}
-
-// covers reports whether merged ranges contain all keys of a range as requests write it.
-func (r ranges) covers(key, end []byte) bool {
-	after, _ := slices.BinarySearchFunc(r, key, func(one keyRange, key []byte) int {
-		if bytes.Compare(one.from, key) <= 0 {
-			return -1
-		}
-		return 1
-	})
-	if after == 0 {
-		return false
-	}
-	last := r[after-1]
-	if !last.open && bytes.Compare(key, last.to) >= 0 {
-		return false
-	}
-	return len(end) == 0 || rangeOf(key, end).ends(last) <= 0
 }

@@ -93,3 +93,12 @@ func From(err error) (*Error, bool) {
 	ok := errors.As(err, &e)
 	return e, ok
 }
+
+// StatusText is an error as gRPC's clients print it, for messages that carry one as text.
+func StatusText(err error) string {
+	code, text := CodeUnknown, err.Error()
+	if known, ok := From(err); ok {
+		code, text = known.Code, known.Text
+	}
+	return "rpc error: code = " + code.String() + " desc = " + text
+}

@@ -146,3 +146,14 @@ func TestCodeNames(t *testing.T) {
 		t.Errorf("unknown code prints %q", got)
 	}
 }
+
+func TestStatusText(t *testing.T) {
+	for err, want := range map[error]string{
+		kverr.PermissionDenied: "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
+		errors.New("odd"):      "rpc error: code = Unknown desc = odd",
+	} {
+		if got := kverr.StatusText(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

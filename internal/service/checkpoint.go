@@ -43,7 +43,7 @@ func (s *Service) checkpoint(ids []int64) {
 		return
 	}
 	raw := (&request.LeaseCheckpoint{Checkpoints: notes}).Append(nil)
-	_, err := s.proposeInTerm(s.ctx, term, request.FieldLeaseCheckpoint, raw)
+	_, err := s.proposeAs(s.ctx, s.asRoot(), term, request.FieldLeaseCheckpoint, raw)
 	s.leases.endNotes(term, err != nil)
 	if err != nil && s.ctx.Err() == nil {
 		s.cfg.Logger.Info("remaining times of leases not noted", "leases", len(notes), "error", err)

@@ -17,7 +17,7 @@ func TestDowngradeTargets(t *testing.T) {
 			"3.6": nil, "3.6.0": nil, "3.6.9": nil,
 			"3.7": kverr.InvalidDowngradeTargetVersion, "3.5": kverr.InvalidDowngradeTargetVersion, "3.8": kverr.InvalidDowngradeTargetVersion,
 			"4.6": kverr.InvalidDowngradeTargetVersion,
-			"": kverr.WrongDowngradeVersionFormat, "3": kverr.WrongDowngradeVersionFormat, "v3.6": kverr.WrongDowngradeVersionFormat,
+			"":    kverr.WrongDowngradeVersionFormat, "3": kverr.WrongDowngradeVersionFormat, "v3.6": kverr.WrongDowngradeVersionFormat,
 			"3.6.": kverr.WrongDowngradeVersionFormat, "3.6.0.0": kverr.WrongDowngradeVersionFormat, "3.06": kverr.WrongDowngradeVersionFormat,
 		} {
 			cluster, err := m.ValidateDowngrade(t.Context(), target)

@@ -27,7 +27,7 @@ func (s *Service) AnswerRange(ctx context.Context, raw []byte) (a Answer, err er
 		return a, err
 	}
 	defer func() { s.observe("Range", start, err) }()
-	view, err := s.read(ctx, !r.Serializable)
+	view, pass, err := s.readFor(ctx, !r.Serializable, &r)
 	if err != nil {
 		return a, err
 	}
@@ -35,7 +35,21 @@ func (s *Service) AnswerRange(ctx context.Context, raw []byte) (a Answer, err er
 	if s.cfg.Metrics.Range != nil {
 		s.cfg.Metrics.Range(s.since(start), err)
 	}
-	return a, err
+	return pass.stamp(a, err)
+}
+
+// readFor is read for a request whose permission has to be looked at.
+func (s *Service) readFor(ctx context.Context, linearizable bool, r request.Request) (*mvcc.View, pass, error) {
+	view, err := s.read(ctx, linearizable)
+	if err != nil {
+		return nil, pass{}, err
+	}
+	p, err := s.admit(ctx, r)
+	if err != nil {
+		view.Release()
+		return nil, pass{}, err
+	}
+	return view, p, nil
 }
 
 // read returns a view to read from, linearizable if so asked. The caller releases it.
@@ -160,11 +174,11 @@ func (s *Service) AnswerTxn(ctx context.Context, raw []byte) (a Answer, err erro
 	}
 	if r.ReadOnly() {
 		defer func() { s.observe("ReadonlyTxn", start, err) }()
-		view, err := s.read(ctx, !r.Serializable())
+		view, pass, err := s.readFor(ctx, !r.Serializable(), &r)
 		if err != nil {
 			return a, err
 		}
-		return s.answerReadTxn(ctx, view, &r)
+		return pass.stamp(s.answerReadTxn(ctx, view, &r))
 	}
 	if r.HasPut() {
 		if err := s.checkQuota(r.QuotaCost()); err != nil {

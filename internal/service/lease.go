@@ -21,6 +21,9 @@ func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
 	}
+	if err := s.Present(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.checkQuota(r.QuotaCost()); err != nil {
 		return nil, err
 	}
@@ -56,6 +59,9 @@ func (s *Service) LeaseKeepAlive(ctx context.Context, raw []byte) ([]byte, error
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
 	}
+	if err := s.mayProlong(ctx, r.ID); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
 	header := s.Header()
@@ -76,6 +82,15 @@ func (s *Service) LeaseKeepAlive(ctx context.Context, raw []byte) ([]byte, error
 		return nil, err
 	}
 	return request.AppendLeaseKeepAliveResponse(nil, header, answer), nil
+}
+
+// mayProlong refuses to prolong a lease to who may not write all its keys: whoever prolongs a lease decides over them, as who ends it.
+func (s *Service) mayProlong(ctx context.Context, id int64) error {
+	if !s.AuthEnabled() {
+		return nil
+	}
+	_, err := s.admit(ctx, &request.LeaseRevoke{ID: id})
+	return err
 }
 
 // PrimaryKeepAlive answers the LeaseKeepAliveRequest that another member passes on to the leader. Errors: kverr.LeaseNotFound;
@@ -101,10 +116,14 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 	if err := r.Unmarshal(raw); err != nil {
 		return nil, err
 	}
+	pass, err := s.admit(ctx, &r)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
 	defer cancel()
 	var answer request.LeaseTimeToLiveResult
-	err := s.atLeader(ctx, func(ctx context.Context) (err error) {
+	err = s.atLeader(ctx, func(ctx context.Context) (err error) {
 		answer, err = s.timeToLive(ctx, &r)
 		return err
 	}, func(ctx context.Context, urls []string) error {
@@ -118,10 +137,23 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 	if errors.Is(err, kverr.LeaseNotFound) {
 		answer, err = request.LeaseTimeToLiveResult{ID: r.ID, TTL: -1}, nil
 	}
+	if err == nil && r.Keys {
+		err = s.mayRead(pass, answer.Keys)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return request.AppendLeaseTimeToLiveResponse(nil, s.Header(), &answer), nil
+}
+
+// mayRead refuses to show keys to who may not read them. The leader may have attached more of them than this member knew of.
+func (s *Service) mayRead(p pass, keys [][]byte) error {
+	for _, key := range keys {
+		if err := p.users.Admit(p.who, &request.Range{Key: key}, nil); err != nil {
+			return err
+		}
+	}
+	return p.recheck()
 }
 
 // PrimaryTimeToLive answers the LeaseTimeToLiveRequest that another member passes on to the leader. Errors are those of PrimaryKeepAlive.
@@ -238,10 +270,20 @@ func timeoutError(ctx context.Context) error {
 	return kverr.Timeout
 }
 
-// LeaseLeases answers a LeaseLeasesRequest from this member's own state, the soonest to end first.
-func (s *Service) LeaseLeases(context.Context, []byte) ([]byte, error) {
+// LeaseLeases answers a LeaseLeasesRequest from this member's own state, the soonest to end first. It is for who may read all their keys.
+func (s *Service) LeaseLeases(ctx context.Context, _ []byte) ([]byte, error) {
 	s.leases.mu.Lock()
 	ids := s.leases.mu.deadlines.ByRemaining()
 	s.leases.mu.Unlock()
+	if err := s.Present(ctx); err != nil {
+		return nil, err
+	}
+	if s.AuthEnabled() {
+		for _, id := range ids {
+			if _, err := s.admit(ctx, &request.LeaseTimeToLive{ID: id, Keys: true}); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return request.AppendLeaseLeasesResponse(nil, s.Header(), ids), nil
 }

@@ -270,7 +270,7 @@ func (e *expiry) begin() bool {
 func (s *Service) expire(id int64, term uint64) {
 	raw := (&request.LeaseRevoke{ID: id}).Append(nil)
 	start := s.clock.Now()
-	_, err := s.proposeInTerm(s.ctx, term, request.FieldLeaseRevoke, raw)
+	_, err := s.proposeAs(s.ctx, s.asRoot(), term, request.FieldLeaseRevoke, raw)
 	s.observe("LeaseRevoke", start, err)
 	switch {
 	case err == nil:

@@ -32,15 +32,21 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 	if err := streamable(&r); err != nil {
 		return err
 	}
-	view, err := s.read(ctx, !r.Serializable)
+	view, pass, err := s.readFor(ctx, !r.Serializable, &r)
 	if err != nil {
 		return err
 	}
+	checked := func(chunk []byte) error {
+		if err := pass.recheck(); err != nil {
+			return err
+		}
+		return send(chunk)
+	}
 	if r.SortTarget != request.SortByKey && !r.CountOnly {
 		defer view.Release()
-		return s.streamSorted(view, &r, send)
+		return s.streamSorted(view, &r, checked)
 	}
-	return s.streamInOrder(ctx, view, &r, send)
+	return s.streamInOrder(ctx, view, &r, checked)
 }
 
 // streamInOrder sends a range in key order, each chunk from the newest view. It takes over view.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
@@ -53,6 +54,7 @@ type Config struct {
 	AutoDefragPercent  int
 	AutoDefragMinBytes int64 // free space that is worth a rewrite; 0 is 64 MiB
 
+	Access Access              // how calls prove who makes them
 	Clock  Clock               // nil for SystemClock
 	Random func(n int64) int64 // a number from 0 to n-1; nil for the process's source
 	Peers  Peers               // nil for none
@@ -108,6 +110,7 @@ type Service struct {
 	ids     requestIDs
 	cluster atomic.Pointer[cluster]
 	alarms  atomic.Pointer[[]machine.Alarm]
+	access  access
 	leases  leases
 	pages   pages
 	budget  budget
@@ -144,6 +147,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	}
 	poke(s.turn)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.access.init(&s.cfg, m.Users())
 	s.leases.init()
 	s.leadership.init(start)
 	s.pages.init()
@@ -162,7 +166,7 @@ func (s *Service) Bind(m Member, b *backend.Backend) {
 	s.member, s.backend = m, b
 	s.tellMembers()
 	close(s.bound)
-	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runRoom, s.runAutoCompaction, s.runAutoDefrag, s.runProgress, s.runHashCheck, s.runCompactCheck} {
+	for _, run := range []func(){s.runLeases, s.runCheckpoints, s.runLeaderWatch, s.runAnnounce, s.runVersion, s.runDowngrade, s.runNoSpace, s.runRoom, s.runAutoCompaction, s.runAutoDefrag, s.runProgress, s.runHashCheck, s.runCompactCheck, s.runSessions} {
 		s.tasks.run(run)
 	}
 }
@@ -191,6 +195,7 @@ func (s *Service) Applied(b *replica.Batch) {
 		if o.OverQuota && !s.anyRaised(request.AlarmNoSpace) {
 			s.raiseNoSpace()
 		}
+		s.access.note(o)
 	}
 	if b.Installed != nil || changesCluster(b) {
 		s.cluster.Store(readCluster(s.machine))
@@ -208,6 +213,7 @@ func (s *Service) Applied(b *replica.Batch) {
 // installed takes over a state that a snapshot has brought in the place of the former one.
 func (s *Service) installed(m *machine.Machine) {
 	s.machine = m
+	s.access.users.Store(m.Users())
 	s.leases.forget()
 	s.restoreLeases(m.Leases())
 	alarms := m.Alarms()
@@ -249,15 +255,19 @@ func (s *Service) Header() request.ResponseHeader {
 	return h
 }
 
-// propose replicates a request that is encoded already and returns the encoded response.
+// propose replicates a request of a call, which is encoded already, and returns the encoded response.
 func (s *Service) propose(ctx context.Context, field request.Field, raw []byte) ([]byte, error) {
-	return s.proposeInTerm(ctx, 0, field, raw)
+	who, err := s.identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.proposeAs(ctx, who, 0, field, raw)
 }
 
-// proposeInTerm is propose for what only the leader of a term may ask for; 0 is any member, in any term.
-func (s *Service) proposeInTerm(ctx context.Context, term uint64, field request.Field, raw []byte) ([]byte, error) {
+// proposeAs is propose for a known identity. What only the leader of a term may ask for has that term; 0 is any member, in any term.
+func (s *Service) proposeAs(ctx context.Context, who auth.Identity, term uint64, field request.Field, raw []byte) ([]byte, error) {
 	id := s.ids.next()
-	data := request.AppendInternal(nil, request.Header{ID: id}, field, raw)
+	data := request.AppendInternal(nil, request.Header{ID: id, Username: who.User, AuthRevision: who.Revision}, field, raw)
 	if len(data) > s.cfg.MaxRequestBytes {
 		return nil, kverr.RequestTooLarge
 	}

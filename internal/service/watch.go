@@ -3,10 +3,14 @@ package service
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/auth"
+	"github.com/quoin-kv/quoin/internal/interval"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/mvcc"
+	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/watch"
 )
@@ -17,6 +21,11 @@ type WatchStream struct {
 	svc  *Service
 	beat *beat
 	last sent
+
+	// who holds the identities that asked for watchers, and users what they were admitted by. A stream has one identity in nearly all cases:
+	// that of the call.
+	users atomic.Pointer[auth.State]
+	who   atomic.Pointer[auth.Identity]
 }
 
 // Watch opens a watch stream. The caller closes it.
@@ -25,8 +34,46 @@ func (s *Service) Watch() *WatchStream {
 	period += time.Duration(s.cfg.Random(int64(period)/10 + 1)) // spread over streams, which may all begin at once
 	stream := s.hub.NewStream(watch.StreamConfig{FragmentBytes: s.cfg.MaxRequestBytes + grpcOverheadBytes})
 	w := &WatchStream{Stream: stream, svc: s, beat: &beat{stream: stream, due: s.clock.Now().Add(period), period: period, at: -1}}
+	w.users.Store(s.access.users.Load())
 	s.progress.add(w.beat)
 	return w
+}
+
+// Create adds a watcher if the call may read its range; a refusal is an answer like any other.
+func (w *WatchStream) Create(ctx context.Context, r watch.CreateRequest) error {
+	who, err := w.svc.identity(ctx)
+	if err == nil {
+		err = w.svc.access.users.Load().Admit(who, &request.Range{Key: orFirst(r.Key), RangeEnd: r.RangeEnd}, nil)
+	}
+	w.who.Store(&who)
+	if err != nil {
+		r.Refusal = kverr.StatusText(err)
+	}
+	return w.Stream.Create(ctx, r)
+}
+
+// orFirst is the key that a watcher asks for: an empty one means the first there can be.
+func orFirst(key []byte) []byte {
+	if len(key) == 0 {
+		return []byte{0}
+	}
+	return key
+}
+
+// review ends the watchers that the call may not have any more, if permissions have changed since that was looked at last. It comes before
+// every message, so that no event reaches who may not see it.
+func (w *WatchStream) review() {
+	users, who := w.svc.access.users.Load(), w.who.Load()
+	if w.users.Swap(users) == users || who == nil {
+		return
+	}
+	now := auth.Identity{User: who.User, Revision: users.Revision()}
+	w.Review(func(rng interval.Range) string {
+		if err := users.Admit(now, &request.Range{Key: []byte(rng.Key), RangeEnd: []byte(rng.End)}, nil); err != nil {
+			return kverr.StatusText(err)
+		}
+		return ""
+	})
 }
 
 // watchConfig sets up the hub of a store at rev.
@@ -63,6 +110,7 @@ func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
 
 // Poll returns the next message like Next, and false if there is none yet. It belongs to the goroutine that calls Next.
 func (w *WatchStream) Poll() (msg []byte, ok bool, err error) {
+	w.review()
 	r, ok, err := w.Stream.Poll()
 	if errors.Is(err, watch.ErrClosed) {
 		return nil, false, kverr.Stopped

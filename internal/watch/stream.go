@@ -3,7 +3,9 @@ package watch
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,6 +96,7 @@ const (
 	answerCompact                    // at most one per watcher
 	answerProgress                   // to a progress request: bounded by progressMax
 	answerTick                       // at most one per watcher
+	answerDenied                     // at most one per watcher
 )
 
 // answers is a queue that frees its memory when it has been emptied.
@@ -212,6 +215,28 @@ func (s *Stream) Cancel(ctx context.Context, id int64) error {
 	s.answer(answer{Response: Response{WatchID: id, Canceled: true, HeaderRevision: max(rev, h.mu.rev)}})
 	s.remove(w)
 	return nil
+}
+
+// Review ends the watchers whose range is refused any longer, and queues the answers with the reasons. refusal returns the reason in the words
+// for the client, or nothing; it must not call the stream.
+func (s *Stream) Review(refusal func(interval.Range) string) {
+	rev, _ := s.hub.present()
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.mu.watchers)) {
+		w := s.mu.watchers[id]
+		reason := refusal(w.sel.rng)
+		if reason == "" || s.mu.closed {
+			continue
+		}
+		s.answer(answer{
+			Response: Response{WatchID: id, Canceled: true, CancelReason: reason, HeaderRevision: max(rev, h.mu.rev)}, kind: answerDenied,
+		})
+		s.remove(w)
+	}
 }
 
 // reserve takes a slot for an answer.

@@ -59,7 +59,7 @@ func house() []room {
 		},
 		{path: "internal/schema", floor: vocabulary, outside: []string{modProtobuf}},
 
-		{path: "internal/auth", floor: kernel, imports: []string{"internal/kverr", "internal/request", "internal/schema"}},
+		{path: "internal/auth", floor: kernel, imports: []string{"internal/interval", "internal/kverr", "internal/request", "internal/schema"}},
 		{path: "internal/lease", floor: kernel, imports: []string{"internal/kverr", "internal/schema"}},
 		{
 			path: "internal/machine", floor: kernel,

@@ -30,7 +30,7 @@ func New(ctx context.Context, conn *grpc.ClientConn, maxBytes int, admit Admit) 
 		return nil, fmt.Errorf("registering gateway routes: %w", err)
 	}
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler,
+		gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterAuthHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler,
 	} {
 		if err := register(ctx, mux, conn); err != nil {
 			return nil, fmt.Errorf("registering gateway routes: %w", err)

@@ -39,6 +39,9 @@ func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	if needsLeader && !g.svc.HasLeader() {
 		return nil, toStatus(kverr.NoLeader)
 	}
+	if err := authorize(ctx, g.svc, info.FullMethod, req); err != nil {
+		return nil, toStatus(err)
+	}
 	return handler(ctx, req)
 }
 
@@ -48,6 +51,9 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	}
 	needsLeader, err := g.admit(stream.Context(), "stream")
 	if err != nil {
+		return toStatus(err)
+	}
+	if err := authorize(stream.Context(), g.svc, info.FullMethod, nil); err != nil {
 		return toStatus(err)
 	}
 	if !needsLeader {
