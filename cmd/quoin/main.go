@@ -3,15 +3,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/ctl"
+	"github.com/quoin-kv/quoin/internal/utl"
 )
 
 func main() {
@@ -22,8 +25,13 @@ func main() {
 
 // run chooses what to do by the name of the program and its arguments, and returns the exit code.
 func run(ctx context.Context, args []string) int {
-	if filepath.Base(args[0]) == "etcd" {
+	switch filepath.Base(args[0]) {
+	case "etcd":
 		return serve(ctx, args[1:])
+	case "etcdctl":
+		return execute(ctx, ctl.Tool(), args[1:])
+	case "etcdutl":
+		return execute(ctx, utl.Tool(), args[1:])
 	}
 	code := 0
 	root := &cobra.Command{
@@ -48,12 +56,45 @@ func run(ctx context.Context, args []string) int {
 	})
 	root.AddCommand(devCommand())
 	root.AddCommand(ctl.Commands()...)
-	root.SetArgs(args[1:])
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "Error:", err)
-		return ctl.ExitCode(err)
+	root.AddCommand(offlineCommands(root))
+	if failure := execute(ctx, root, args[1:]); failure != 0 {
+		return failure
 	}
 	return code
+}
+
+// offlineCommands returns the command "util", which has all that needs no running member. What is done to snapshots is in "snapshot" as well.
+func offlineCommands(root *cobra.Command) *cobra.Command {
+	util := &cobra.Command{Use: "util <subcommand>", Short: "Work on snapshots and data directories while no member runs"}
+	util.AddCommand(utl.Commands()...)
+	snapshot, _, err := root.Find([]string{"snapshot"})
+	if err != nil {
+		panic(err) // it was added a moment ago
+	}
+	for _, cmd := range utl.Commands() {
+		if cmd.Name() == snapshot.Name() {
+			snapshot.AddCommand(cmd.Commands()...)
+		}
+	}
+	return util
+}
+
+// execute runs a command line and returns the exit code. The beginning of a command's name will do.
+func execute(ctx context.Context, root *cobra.Command, args []string) int {
+	cobra.EnablePrefixMatching = true
+	root.SetArgs(args)
+	root.SetOut(os.Stdout)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if !errors.Is(err, ctl.ErrReported) {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		fmt.Fprintf(os.Stderr, "Run '%s --help' for usage.\n", root.Name())
+	}
+	return ctl.ExitCode(err)
 }
 
 // printVersion prints the lines that programs which start etcd read, and then what we are.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -28,16 +29,19 @@ type connection struct {
 
 	caFile, certFile, keyFile string
 	skipVerify                bool
+
+	sendMost, receiveMost int // bytes; 0 for the client library's
+
+	given func(flag string) bool // whether a flag was given, or its environment variable
 }
 
 // environmentPrefix stands before the name of a flag in capitals in the
 // environment variable that gives the flag's default.
 const environmentPrefix = "ETCDCTL_"
 
-// newConnection adds the connection flags to a command.
-func newConnection(cmd *cobra.Command) *connection {
-	c := &connection{}
-	f := pflag.NewFlagSet("connection", pflag.ContinueOnError)
+// newConnection adds the connection flags to flags.
+func newConnection(f *pflag.FlagSet) *connection {
+	c := &connection{given: f.Changed}
 	f.StringSliceVar(&c.endpoints, "endpoints", []string{"127.0.0.1:2379"}, "addresses of the servers")
 	f.DurationVar(&c.dialTimeout, "dial-timeout", 2*time.Second, "time limit for logging in to a server")
 	f.DurationVar(&c.commandTimeout, "command-timeout", 5*time.Second, "time limit for a command (watch has none)")
@@ -49,8 +53,9 @@ func newConnection(cmd *cobra.Command) *connection {
 	f.StringVar(&c.certFile, "cert", "", "file with the client's own certificate")
 	f.StringVar(&c.keyFile, "key", "", "file with the key of --cert")
 	f.BoolVar(&c.skipVerify, "insecure-skip-tls-verify", false, "accept any server certificate")
-	cmd.Flags().AddFlagSet(f)
-	cmd.PreRunE = func(*cobra.Command, []string) error { return fromEnvironment(f) }
+	f.IntVar(&c.sendMost, "max-request-bytes", 0, "largest request in bytes (0: 2 MiB)")
+	f.IntVar(&c.receiveMost, "max-recv-bytes", 0, "largest answer in bytes (0: no limit)")
+	f.Bool("insecure-transport", true, "accepted, and without effect: an endpoint says https:// if it wants TLS")
 	return c
 }
 
@@ -74,6 +79,17 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 	return errors.Join(failures...)
 }
 
+// warnOfStrangers names environment variables that look like flags and are none.
+func warnOfStrangers(w io.Writer, flags *pflag.FlagSet) {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		rest, ours := strings.CutPrefix(name, environmentPrefix)
+		if ours && rest != "WATCH_KEY" && rest != "WATCH_RANGE_END" && flags.Lookup(strings.ToLower(strings.ReplaceAll(rest, "_", "-"))) == nil {
+			fmt.Fprintf(w, "Warning: no flag belongs to the environment variable %s\n", name)
+		}
+	}
+}
+
 // dial returns a client for the servers. With a user it logs in; otherwise
 // nothing is sent before the first call.
 func (c *connection) dial(cmd *cobra.Command) (*clientv3.Client, error) {
@@ -93,6 +109,8 @@ func (c *connection) dial(cmd *cobra.Command) (*clientv3.Client, error) {
 		Username:             user,
 		Password:             password,
 		TLS:                  security,
+		MaxCallSendMsgSize:   c.sendMost,
+		MaxCallRecvMsgSize:   c.receiveMost,
 		Context:              cmd.Context(),
 		Logger:               zap.NewNop(), // the error that is returned says it all
 	})

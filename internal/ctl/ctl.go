@@ -15,8 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // Exit codes, as etcdctl's.
@@ -25,6 +23,7 @@ const (
 	ExitNoConnection   = 2   // no connection could be made
 	ExitUnsupported    = 4   // an output format or mode that does not exist
 	ExitWatchCancelled = 5   // the server ended a watch
+	ExitInterrupted    = 5   // a snapshot was not saved
 	ExitIO             = 6   // standard input or output failed
 	ExitBadArguments   = 128 // arguments that make no sense together
 )
@@ -34,6 +33,9 @@ type ExitError struct {
 	Code int
 	Err  error
 }
+
+// ErrReported is the failure of a command that has printed what failed.
+var ErrReported = errors.New("failed")
 
 // Error returns the text of the failure alone.
 func (e *ExitError) Error() string { return e.Err.Error() }
@@ -59,47 +61,63 @@ func fail(code int, format string, args ...any) error {
 	return &ExitError{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// Commands returns new instances of all client commands. Each carries the
-// connection flags as its own, so the root it is added to needs none. Errors
-// are left to cobra to print ("Error: ..." on the error stream); pass what
-// Execute returns to ExitCode.
+// Commands returns new instances of all client commands. Each takes the global
+// flags, so the root it is added to needs none. Errors are left to the caller to
+// print; pass what Execute returns to ExitCode.
 func Commands() []*cobra.Command {
+	g := newGlobals()
+	commands := append(g.operatorCommands(), statusCommand(g))
+	commands = append(commands, g.dataCommands()...)
+	for _, cmd := range commands {
+		quiet(g.attach(cmd))
+	}
+	return commands
+}
+
+// Tool returns the client commands under one root, which takes the global flags
+// as well: the program etcdctl.
+func Tool() *cobra.Command {
+	g := newGlobals()
+	root := &cobra.Command{Use: "etcdctl", Short: "A simple command line client for etcd3.", SilenceErrors: true}
+	root.AddCommand(append(g.operatorCommands(), g.dataCommands()...)...)
+	root.AddCommand(versionCommand("etcdctl"))
+	quiet(g.attach(root))
+	return root
+}
+
+func (g *globals) dataCommands() []*cobra.Command {
+	return []*cobra.Command{putCommand(g), getCommand(g), deleteCommand(g), watchCommand(g)}
+}
+
+func (g *globals) operatorCommands() []*cobra.Command {
 	return []*cobra.Command{
-		putCommand(),
-		getCommand(),
-		deleteCommand(),
-		watchCommand(),
-		statusCommand(),
+		g.alarmCommand(), g.compactionCommand(), g.defragCommand(), g.downgradeCommand(), g.endpointCommand(), g.memberCommand(),
+		g.moveLeaderCommand(), g.snapshotCommand(),
+	}
+}
+
+// quiet keeps cobra from printing usage after a command has failed.
+func quiet(cmd *cobra.Command) {
+	cmd.SilenceUsage = true
+	for _, sub := range cmd.Commands() {
+		quiet(sub)
 	}
 }
 
 // serverError turns an error of the client library into one that says what the
-// server said, and tells an unreachable server from a refusal.
-func serverError(err error, endpoints []string) error {
+// server said.
+func serverError(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := describe(err)
-	st, isStatus := status.FromError(err)
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return fail(ExitFailure, "interrupted")
-	case isStatus && st.Code() == codes.Unavailable && !isEtcdError(err),
-		isStatus && st.Code() == codes.DeadlineExceeded,
-		errors.Is(err, context.DeadlineExceeded):
-		return fail(ExitNoConnection, "no answer from %q: %s", endpoints, text)
 	}
-	return fail(ExitFailure, "%s", text)
+	return fail(ExitFailure, "%s", describe(err))
 }
 
 // describe returns the words of an error without the frame that gRPC puts around them.
 func describe(err error) string { return rpctypes.ErrorDesc(err) }
-
-// isEtcdError says whether the server itself worded the error.
-func isEtcdError(err error) bool {
-	var worded rpctypes.EtcdError
-	return errors.As(err, &worded)
-}
 
 // run connects, calls do with a context that ends after the command timeout,
 // and closes the connection.

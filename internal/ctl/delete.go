@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -16,19 +17,17 @@ const rangeDeleteDelay = 2 * time.Second
 
 // remove holds the flags of the del command.
 type remove struct {
-	*connection
-	*format
+	*globals
 	span
 	confirmed, prevKV bool
 }
 
-func deleteCommand() *cobra.Command {
+func deleteCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:          "del <key> [range_end]",
-		Short:        "Delete a key, or the keys from one up to another",
-		SilenceUsage: true,
+		Use:   "del <key> [range_end]",
+		Short: "Delete a key, or the keys from one up to another",
 	}
-	d := &remove{connection: newConnection(cmd), format: newFormat(cmd)}
+	d := &remove{globals: g}
 	d.addFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&d.confirmed, "range", false, "the second argument is the end of a range; without this a delete of a range waits two seconds")
@@ -53,17 +52,13 @@ func (d *remove) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	return d.connection.run(cmd, func(ctx context.Context, client *clientv3.Client) error {
-		response, err := client.Delete(ctx, key, options...)
-		if err != nil {
-			return serverError(err, d.endpoints)
-		}
-		return d.write(cmd.OutOrStdout(), response, func(w io.Writer) error {
-			if _, err := fmt.Fprintln(w, response.Deleted); err != nil {
-				return err
-			}
-			return writePairs(w, response.PrevKvs)
-		})
+	return d.call(cmd, func(ctx context.Context, client *clientv3.Client) (answer, error) {
+		r, err := client.Delete(ctx, key, options...)
+		return answer{
+			json: r, proto: (*etcdserverpb.DeleteRangeResponse)(r),
+			simple: func(w io.Writer) error { return d.writeDelete(w, (*etcdserverpb.DeleteRangeResponse)(r)) },
+			fields: func(f *fieldWriter) { f.deleteResponse((*etcdserverpb.DeleteRangeResponse)(r)) },
+		}, err
 	})
 }
 
@@ -79,5 +74,20 @@ func warnOfRange(ctx context.Context, w io.Writer, args []string) error {
 		return nil
 	case <-ctx.Done():
 		return fail(ExitFailure, "interrupted: nothing was deleted")
+	}
+}
+
+func (g *globals) writeDelete(w io.Writer, r *etcdserverpb.DeleteRangeResponse) error {
+	if _, err := fmt.Fprintln(w, r.Deleted); err != nil {
+		return err
+	}
+	return g.writePairs(w, r.PrevKvs)
+}
+
+func (f *fieldWriter) deleteResponse(r *etcdserverpb.DeleteRangeResponse) {
+	f.header(r.Header)
+	f.field("Deleted", r.Deleted)
+	for _, kv := range r.PrevKvs {
+		f.pair("Prev", kv)
 	}
 }

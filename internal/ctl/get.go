@@ -7,13 +7,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // get holds the flags of the get command.
 type get struct {
-	*connection
-	*format
+	*globals
 	span
 	consistency, order, sortBy           string
 	limit, rev                           int64
@@ -21,28 +21,27 @@ type get struct {
 	keysOnly, countOnly, valuesOnly      bool
 }
 
-func getCommand() *cobra.Command {
+func getCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:          "get <key> [range_end]",
-		Short:        "Read a key, or the keys from one up to another",
-		SilenceUsage: true,
+		Use:   "get <key> [range_end]",
+		Short: "Read a key, or the keys from one up to another",
 	}
-	g := &get{connection: newConnection(cmd), format: newFormat(cmd)}
-	g.addFlags(cmd)
+	c := &get{globals: g}
+	c.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&g.consistency, "consistency", "l", "l: linearizable, sees every finished write; s: serializable, whatever the asked member has")
-	f.StringVar(&g.order, "order", "", "ASCEND or DESCEND")
-	f.StringVar(&g.sortBy, "sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION")
-	f.Int64Var(&g.limit, "limit", 0, "return at most so many keys (0: all)")
-	f.Int64Var(&g.rev, "rev", 0, "read as of this revision (0: now)")
-	f.BoolVar(&g.keysOnly, "keys-only", false, "leave the values out")
-	f.BoolVar(&g.countOnly, "count-only", false, "return only how many keys there are")
-	f.BoolVar(&g.valuesOnly, "print-value-only", false, "print only the values")
-	f.Int64Var(&g.minCreate, "min-create-rev", 0, "only keys created at this revision or later")
-	f.Int64Var(&g.maxCreate, "max-create-rev", 0, "only keys created at this revision or earlier")
-	f.Int64Var(&g.minMod, "min-mod-rev", 0, "only keys changed at this revision or later")
-	f.Int64Var(&g.maxMod, "max-mod-rev", 0, "only keys changed at this revision or earlier")
-	cmd.RunE = g.run
+	f.StringVar(&c.consistency, "consistency", "l", "l: linearizable, sees every finished write; s: serializable, whatever the asked member has")
+	f.StringVar(&c.order, "order", "", "ASCEND or DESCEND")
+	f.StringVar(&c.sortBy, "sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION")
+	f.Int64Var(&c.limit, "limit", 0, "return at most so many keys (0: all)")
+	f.Int64Var(&c.rev, "rev", 0, "read as of this revision (0: now)")
+	f.BoolVar(&c.keysOnly, "keys-only", false, "leave the values out")
+	f.BoolVar(&c.countOnly, "count-only", false, "return only how many keys there are")
+	f.BoolVar(&c.valuesOnly, "print-value-only", false, "print only the values")
+	f.Int64Var(&c.minCreate, "min-create-rev", 0, "only keys created at this revision or later")
+	f.Int64Var(&c.maxCreate, "max-create-rev", 0, "only keys created at this revision or earlier")
+	f.Int64Var(&c.minMod, "min-mod-rev", 0, "only keys changed at this revision or later")
+	f.Int64Var(&c.maxMod, "max-mod-rev", 0, "only keys changed at this revision or earlier")
+	cmd.RunE = c.run
 	return cmd
 }
 
@@ -54,14 +53,13 @@ func (g *get) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return g.connection.run(cmd, func(ctx context.Context, client *clientv3.Client) error {
-		response, err := client.Get(ctx, key, options...)
-		if err != nil {
-			return serverError(err, g.endpoints)
-		}
-		return g.write(cmd.OutOrStdout(), response, func(w io.Writer) error {
-			return g.writeSimple(w, response)
-		})
+	return g.call(cmd, func(ctx context.Context, client *clientv3.Client) (answer, error) {
+		r, err := client.Get(ctx, key, options...)
+		return answer{
+			json: r, proto: (*etcdserverpb.RangeResponse)(r),
+			simple: func(w io.Writer) error { return g.writeSimple(w, r) },
+			fields: func(f *fieldWriter) { f.rangeResponse((*etcdserverpb.RangeResponse)(r)) },
+		}, err
 	})
 }
 
@@ -150,13 +148,22 @@ func (g *get) writeSimple(w io.Writer, response *clientv3.GetResponse) error {
 	for _, kv := range response.Kvs {
 		var err error
 		if g.valuesOnly {
-			_, err = fmt.Fprintf(w, "%s\n", kv.Value)
+			_, err = fmt.Fprintf(w, "%s\n", g.text(kv.Value))
 		} else {
-			err = writePair(w, kv) // with --keys-only the value is empty
+			err = g.writePair(w, kv) // with --keys-only the value is empty
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (f *fieldWriter) rangeResponse(r *etcdserverpb.RangeResponse) {
+	f.header(r.Header)
+	for _, kv := range r.Kvs {
+		f.pair("", kv)
+	}
+	f.field("More", r.More)
+	f.field("Count", r.Count)
 }

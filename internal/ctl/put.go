@@ -7,27 +7,26 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // put holds the flags of the put command.
 type put struct {
-	*connection
-	*format
+	*globals
 	lease                            string
 	prevKV, ignoreValue, ignoreLease bool
 }
 
-func putCommand() *cobra.Command {
+func putCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put <key> [value]",
 		Short: "Store a value under a key",
 		Long: "Store a value under a key. Without a value on the command line it is read from standard input, to the end and\n" +
 			"unchanged. Put -- before a key or value that begins with a dash.",
-		SilenceUsage: true,
 	}
-	p := &put{connection: newConnection(cmd), format: newFormat(cmd)}
+	p := &put{globals: g}
 	f := cmd.Flags()
 	f.StringVar(&p.lease, "lease", "0", "attach the key to this lease (hexadecimal)")
 	f.BoolVar(&p.prevKV, "prev-kv", false, "also print the pair that was there before")
@@ -49,14 +48,13 @@ func (p *put) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return p.connection.run(cmd, func(ctx context.Context, client *clientv3.Client) error {
-		response, err := client.Put(ctx, key, value, options...)
-		if err != nil {
-			return serverError(err, p.endpoints)
-		}
-		return p.write(cmd.OutOrStdout(), response, func(w io.Writer) error {
-			return writePut(w, response.PrevKv)
-		})
+	return p.call(cmd, func(ctx context.Context, client *clientv3.Client) (answer, error) {
+		r, err := client.Put(ctx, key, value, options...)
+		return answer{
+			json: r, proto: (*etcdserverpb.PutResponse)(r),
+			simple: func(w io.Writer) error { return p.writePut(w, r.PrevKv) },
+			fields: func(f *fieldWriter) { f.putResponse((*etcdserverpb.PutResponse)(r)) },
+		}, err
 	})
 }
 
@@ -100,9 +98,16 @@ func (p *put) options() ([]clientv3.OpOption, error) {
 	return options, nil
 }
 
-func writePut(w io.Writer, previous *mvccpb.KeyValue) error {
+func (g *globals) writePut(w io.Writer, previous *mvccpb.KeyValue) error {
 	if _, err := fmt.Fprintln(w, "OK"); err != nil || previous == nil {
 		return err
 	}
-	return writePair(w, previous)
+	return g.writePair(w, previous)
+}
+
+func (f *fieldWriter) putResponse(r *etcdserverpb.PutResponse) {
+	f.header(r.Header)
+	if r.PrevKv != nil {
+		f.pair("Prev", r.PrevKv)
+	}
 }

@@ -13,8 +13,7 @@ import (
 
 // statusOf holds the flags of the status command.
 type statusOf struct {
-	*connection
-	*format
+	*globals
 }
 
 // An endpointStatus is what one server said of itself.
@@ -23,13 +22,12 @@ type endpointStatus struct {
 	Status   *clientv3.StatusResponse
 }
 
-func statusCommand() *cobra.Command {
+func statusCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:          "status",
-		Short:        "Print what each server says of itself",
-		SilenceUsage: true,
+		Use:   "status",
+		Short: "Print what each server says of itself",
 	}
-	s := &statusOf{connection: newConnection(cmd), format: newFormat(cmd)}
+	s := &statusOf{globals: g}
 	cmd.RunE = s.run
 	return cmd
 }
@@ -59,7 +57,7 @@ func (s *statusOf) run(cmd *cobra.Command, args []string) error {
 		}
 		answers = append(answers, endpointStatus{endpoint, answer})
 	}
-	err = s.write(cmd.OutOrStdout(), answers, func(w io.Writer) error { return writeStatuses(w, answers) })
+	err = s.show(cmd.OutOrStdout(), answer{json: answers, simple: func(w io.Writer) error { return writeStatuses(w, answers) }})
 	if err != nil || failure == nil {
 		return err
 	}
@@ -70,7 +68,7 @@ func (s *statusOf) ask(ctx context.Context, client *clientv3.Client, endpoint st
 	ctx, cancel := context.WithTimeout(ctx, s.commandTimeout)
 	defer cancel()
 	answer, err := client.Status(ctx, endpoint)
-	return answer, serverError(err, []string{endpoint})
+	return answer, serverError(err)
 }
 
 func writeStatuses(w io.Writer, answers []endpointStatus) error {
@@ -96,7 +94,7 @@ func statusText(answer endpointStatus) string {
 	line("endpoint", "%s", answer.Endpoint)
 	line("member", "%x (%s) of cluster %x", s.Header.MemberId, role(s), s.Header.ClusterId)
 	line("version", "%s, storage %s", s.Version, s.StorageVersion)
-	line("database", "%s, %s in use, quota %s", size(s.DbSize), size(s.DbSizeInUse), size(s.DbSizeQuota))
+	line("database", "%s, %s in use, quota %s", FormatBytes(s.DbSize), FormatBytes(s.DbSizeInUse), FormatBytes(s.DbSizeQuota))
 	line("raft", "term %d, index %d, applied %d", s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex)
 	line("revision", "%d", s.Header.Revision)
 	for _, text := range s.Errors {
@@ -117,8 +115,8 @@ func role(s *clientv3.StatusResponse) string {
 	return fmt.Sprintf("follower of %x", s.Leader)
 }
 
-// size renders bytes in steps of a thousand, to two digits below ten.
-func size(bytes int64) string {
+// FormatBytes renders bytes in steps of a thousand, to two digits below ten.
+func FormatBytes(bytes int64) string {
 	if bytes < 1000 {
 		return strconv.FormatInt(bytes, 10) + " B"
 	}

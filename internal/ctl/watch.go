@@ -11,20 +11,18 @@ import (
 
 // watch holds the flags of the watch command.
 type watch struct {
-	*connection
-	*format
+	*globals
 	span
 	rev              int64
 	prevKV, progress bool
 }
 
-func watchCommand() *cobra.Command {
+func watchCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:          "watch <key> [range_end]",
-		Short:        "Print changes as they happen, until interrupted",
-		SilenceUsage: true,
+		Use:   "watch <key> [range_end]",
+		Short: "Print changes as they happen, until interrupted",
 	}
-	w := &watch{connection: newConnection(cmd), format: newFormat(cmd)}
+	w := &watch{globals: g}
 	w.addPrefix(cmd)
 	f := cmd.Flags()
 	f.Int64Var(&w.rev, "rev", 0, "begin with the changes of this revision (0: with the next change)")
@@ -89,28 +87,39 @@ func (w *watch) show(out io.Writer, response *clientv3.WatchResponse) error {
 	if response.Canceled {
 		return nil // our own doing
 	}
-	return w.write(out, response, func(out io.Writer) error {
-		if response.IsProgressNotify() {
-			_, err := fmt.Fprintf(out, "progress notify: %d\n", response.Header.Revision)
-			return err
-		}
+	return w.format.show(out, answer{json: response, simple: func(out io.Writer) error { return w.writeEvents(out, response) }, fields: func(f *fieldWriter) {
+		f.header(response.Header)
 		for _, event := range response.Events {
-			if err := writeEvent(out, event); err != nil {
-				return err
+			f.field("Type", event.Type)
+			if event.PrevKv != nil {
+				f.pair("Prev", event.PrevKv)
 			}
+			f.pair("", event.Kv)
 		}
-		return nil
-	})
+	}})
 }
 
-func writeEvent(w io.Writer, event *clientv3.Event) error {
+func (w *watch) writeEvents(out io.Writer, response *clientv3.WatchResponse) error {
+	if response.IsProgressNotify() {
+		_, err := fmt.Fprintf(out, "progress notify: %d\n", response.Header.Revision)
+		return err
+	}
+	for _, event := range response.Events {
+		if err := w.writeEvent(out, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *globals) writeEvent(w io.Writer, event *clientv3.Event) error {
 	if _, err := fmt.Fprintln(w, event.Type); err != nil {
 		return err
 	}
 	if event.PrevKv != nil {
-		if err := writePair(w, event.PrevKv); err != nil {
+		if err := g.writePair(w, event.PrevKv); err != nil {
 			return err
 		}
 	}
-	return writePair(w, event.Kv)
+	return g.writePair(w, event.Kv)
 }

@@ -12,7 +12,7 @@ import (
 type Status struct {
 	Hash      uint32 // CRC-32C of the names, keys and values of all buckets
 	Revision  int64  // of the last change
-	TotalKeys int    // records, of every revision that is kept
+	TotalKeys int64  // records, of every revision that is kept
 	TotalSize int64  // bytes, without the trailing hash of a snapshot
 	Version   string // of the storage; empty for files of 3.5 and before
 }

@@ -1,0 +1,13 @@
+package ctl
+
+import (
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/version"
+)
+
+// versionCommand prints the version of the tool that the program stands in for.
+func versionCommand(tool string) *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", RunE: func(cmd *cobra.Command, _ []string) error {
+		return line("%s version: %s\nAPI version: %s", tool, version.Version, version.APIVersion)(cmd.OutOrStdout())
+	}}
+}
