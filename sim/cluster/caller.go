@@ -167,7 +167,7 @@ func (c *caller) outcome(op *model.Op, reply []byte, err error) bool {
 	case errors.Is(err, errNobody):
 		op.Failure = model.FailureRefused
 		return false
-	case definite:
+	case definite && !c.w.maybeDone(err):
 		op.Failure = failure
 	case readOnly(&op.Request):
 		op.Failure = model.FailureRefused
@@ -179,6 +179,12 @@ func (c *caller) outcome(op *model.Op, reply []byte, err error) bool {
 		c.w.engine.Comment(c.index, "client: %s %q at %x -> rev %d %q unknown %v (%v)", op.Kind, op.Key, op.Member, op.Revision, op.Failure, op.Unknown, err)
 	}
 	return true
+}
+
+// maybeDone reports whether a definite refusal is none after all: a member that is over its quota does what is committed, and tells its client
+// that there is no space.
+func (w *world) maybeDone(err error) bool {
+	return w.plan.Tuning.Quota > 0 && errors.Is(err, kverr.NoSpace)
 }
 
 // serve asks a member's service for an operation.
