@@ -14,7 +14,7 @@ import (
 
 // Fields of a .snap file, which is a protobuf message around a raft snapshot.
 const (
-	snapFileCRC  = 1 << 3 // varint, CRC-32C of the data
+	snapFileCRC  = 1 << 3   // varint, CRC-32C of the data
 	snapFileData = 2<<3 | 2 // bytes, the snapshot
 	snapSuffix   = ".snap"
 )

@@ -14,16 +14,7 @@ import (
 // kverr.Compacted, kverr.FutureRev.
 func HashKV(path string, revision int64) (h mvcc.Hash, err error) {
 	err = read(path, func(tx *bbolt.Tx) error {
-		records, err := newRecords(tx)
-		if err != nil {
-			return err
-		}
-		options := mvcc.Options{OpenReader: func() mvcc.Reader { return records }}
-		if meta := tx.Bucket([]byte(schema.Meta.Name())); meta != nil {
-			options.ScheduledCompact = bytes.Clone(meta.Get([]byte(schema.MetaScheduledCompact)))
-			options.FinishedCompact = bytes.Clone(meta.Get([]byte(schema.MetaFinishedCompact)))
-		}
-		store, err := mvcc.Restore(frozen{records}, records, options)
+		store, records, err := openStore(tx)
 		if err != nil {
 			return err
 		}
@@ -33,6 +24,21 @@ func HashKV(path string, revision int64) (h mvcc.Hash, err error) {
 		return err
 	})
 	return h, err
+}
+
+// openStore indexes the history in a file.
+func openStore(tx *bbolt.Tx) (*mvcc.Store, *records, error) {
+	records, err := newRecords(tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	options := mvcc.Options{OpenReader: func() mvcc.Reader { return records }}
+	if meta := tx.Bucket([]byte(schema.Meta.Name())); meta != nil {
+		options.ScheduledCompact = bytes.Clone(meta.Get([]byte(schema.MetaScheduledCompact)))
+		options.FinishedCompact = bytes.Clone(meta.Get([]byte(schema.MetaFinishedCompact)))
+	}
+	store, err := mvcc.Restore(frozen{records}, records, options)
+	return store, records, err
 }
 
 // records are those of a file that is open for reading. They need no counting of references: they live as long as the transaction.

@@ -12,7 +12,7 @@ import (
 type Status struct {
 	Hash      uint32 // CRC-32C of the names, keys and values of all buckets
 	Revision  int64  // of the last change
-	TotalKeys int64  // records, of every revision that is kept
+	TotalKeys int64  // keys that exist at Revision
 	TotalSize int64  // bytes, without the trailing hash of a snapshot
 	Version   string // of the storage; empty for files of 3.5 and before
 }
@@ -30,14 +30,16 @@ func ReadStatus(path string) (s Status, err error) {
 		if meta := tx.Bucket([]byte(schema.Meta.Name())); meta != nil {
 			s.Version = string(meta.Get([]byte(schema.MetaStorageVersion)))
 		}
+		store, _, err := openStore(tx)
+		if err != nil {
+			return err
+		}
+		s.TotalKeys = int64(store.Keys())
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			sum.Write(name)
 			return b.ForEach(func(k, v []byte) error {
 				sum.Write(k)
 				sum.Write(v)
-				if string(name) == schema.Key.Name() {
-					s.TotalKeys++
-				}
 				return nil
 			})
 		})
