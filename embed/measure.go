@@ -91,6 +91,7 @@ func registerGauges(m *ops.Metrics, cfg *config.Config, n *node.Node, svc *servi
 	g.keys()
 	g.features(cfg)
 	g.ownBackend()
+	g.ownRanges()
 	g.ownRaft()
 }
 
@@ -198,6 +199,15 @@ func (g *gauges) ownBackend() {
 	})
 }
 
+// ownRanges tells of the memory of large answers.
+func (g *gauges) ownRanges() {
+	g.add("quoin_range_budget_limit_bytes", "Memory that large answers under way may take, 0 if there is no bound.", func() float64 { return float64(g.svc.RangeBudget().LimitBytes) })
+	g.add("quoin_range_budget_used_bytes", "Memory that large answers under way take.", func() float64 { return float64(g.svc.RangeBudget().UsedBytes) })
+	g.add("quoin_range_budget_answers", "Large answers under way.", func() float64 { return float64(g.svc.RangeBudget().Answers) })
+	g.add("quoin_range_budget_waiting", "Requests that wait for memory for their answer.", func() float64 { return float64(g.svc.RangeBudget().Waiting) })
+	g.count("quoin_range_budget_refused_total", "Requests refused for want of memory for their answer.", func() float64 { return float64(g.svc.RangeBudget().Refused) })
+}
+
 func (g *gauges) ownRaft() {
 	g.add("quoin_raft_term", "Term.", func() float64 { return float64(g.node.Status().Term) })
 	g.add("quoin_raft_log_entries", "Entries of the log that are in memory.", func() float64 {
@@ -211,6 +221,8 @@ func (g *gauges) ownRaft() {
 	})
 	g.add("quoin_apply_backlog_bytes", "Bytes of entries that are committed and not applied.", func() float64 { return float64(g.node.Activity().BacklogBytes) })
 	g.metrics.RegisterLabelled("quoin_raft_peer_lag_entries", "Entries that another member lacks, as its leader knows.", []string{"To"}, g.lags)
+	g.add("quoin_disk_free_bytes", "Room on the file system of log and database that has least of it.", func() float64 { return float64(g.node.Room().Free) })
+	g.flag("quoin_disk_read_only", "Whether writes are refused because the disk is full.", func() bool { return g.node.Room().Short })
 	g.disk("log", func(a node.Activity) (time.Duration, int64) { return a.LogWrite, a.LogStalls })
 	g.disk("database", func(a node.Activity) (time.Duration, int64) { return a.Flush, a.FlushStalls })
 }

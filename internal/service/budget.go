@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
+	"github.com/quoin-kv/quoin/internal/steps"
 )
 
 // ErrBusy refuses a request for which this member has no room at the moment. It reads like the refusal of a write when too many wait, which
@@ -91,6 +92,8 @@ func (b *budget) take(bytes int64) hold {
 
 // wait takes bytes as soon as there is room for everybody before and then for this one. The error is ErrBusy or ctx's.
 func (b *budget) wait(ctx context.Context, bytes int64) (hold, error) {
+	began := b.clock.Now()
+	defer func() { steps.From(ctx).Add(steps.Budget, b.clock.Now().Sub(began)) }()
 	w, at, err := b.line(bytes)
 	if err != nil {
 		return hold{}, err

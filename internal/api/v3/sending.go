@@ -20,6 +20,7 @@ type sending struct {
 	large *service.Large
 	left  atomic.Int32 // buffers not freed yet
 	stall *time.Timer
+	sent  func() // told when the last piece has gone out; may be nil, and is set before the first
 }
 
 func newSending(l *service.Large) *sending {
@@ -50,8 +51,12 @@ func (s *sending) giveUp() {
 
 // freed notes that a buffer is not needed any more.
 func (s *sending) freed() {
-	if s.left.Add(-1) == 0 {
-		s.giveUp()
+	if s.left.Add(-1) > 0 {
+		return
+	}
+	s.giveUp()
+	if s.sent != nil {
+		s.sent()
 	}
 }
 

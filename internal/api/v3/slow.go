@@ -29,9 +29,15 @@ func (s SlowCalls) intercept(ctx context.Context, req any, info *grpc.UnaryServe
 	start := time.Now()
 	ctx, spent := steps.With(ctx)
 	resp, err := handler(ctx, req)
-	answered := time.Since(start)
+	call, answered := slowCall{info.FullMethod, req, resp, err}, time.Since(start)
 	if answered > s.After {
-		s.warn(ctx, &slowCall{info.FullMethod, req, resp, err}, spent, answered, answered)
+		s.warn(ctx, &call, spent, answered, answered)
+	} else if f, ok := resp.(*frame); ok && f != nil && f.sending != nil {
+		f.sending.sent = func() {
+			if took := time.Since(start); took > s.After {
+				s.warn(ctx, &call, spent, answered, took)
+			}
+		}
 	}
 	return resp, err
 }
@@ -68,6 +74,12 @@ func (s SlowCalls) warn(ctx context.Context, c *slowCall, spent *steps.Spent, an
 func sizeOf(message any) int {
 	switch m := message.(type) {
 	case *frame:
+		switch {
+		case m == nil:
+			return 0
+		case m.sending != nil:
+			return m.sending.large.Size()
+		}
 		return len(m.bytes)
 	case proto.Message:
 		return proto.Size(m)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/quoin-kv/quoin/internal/service"
 	"github.com/quoin-kv/quoin/internal/steps"
 )
 
@@ -103,6 +105,30 @@ func TestFastCalls(t *testing.T) {
 			t.Errorf("after %v: %s", after, &out)
 		}
 	}
+}
+
+// TestSlowClient: an answer that was ready in time and that its client takes slowly is warned of when it has gone out.
+func TestSlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		slow := SlowCalls{Logger: slog.New(slog.NewJSONHandler(&out, nil)), After: time.Second}
+		answer := newSending(&service.Large{})
+		answer.left.Store(2)
+		info := &grpc.UnaryServerInfo{FullMethod: pb.KV_Range_FullMethodName}
+		_, err := slow.intercept(t.Context(), &frame{}, info, func(context.Context, any) (any, error) { return &frame{sending: answer}, nil })
+		check(t, err)
+		answer.freed()
+		<-time.After(3 * time.Second)
+		if out.Len() > 0 {
+			t.Errorf("warned of before the end: %s", &out)
+		}
+		answer.freed()
+		var line map[string]any
+		check(t, json.Unmarshal(out.Bytes(), &line))
+		if line["mostly"] != "sending" || line["took"] != float64(3*time.Second) {
+			t.Errorf("warned of with %s", &out)
+		}
+	})
 }
 
 // BenchmarkFastCall is what a call that is fast pays for being watched.
