@@ -70,7 +70,7 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 		}
 	}()
 	if d.dir, err = datadir.Open(vfs.OS{}, cfg.DataDir, cfg.WALDir); err != nil {
-		return d, err
+		return d, fmt.Errorf("cannot access data directory: %w", err)
 	}
 	d.dir.OnReceivedSync = func(took time.Duration) { m.SnapshotFileSync.Observe(took.Seconds()) }
 	d.received = func(took time.Duration) { m.SnapshotFileSave.Observe(took.Seconds()) }
@@ -239,6 +239,9 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{
 		MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup, HoldTicks: int(holdTime / millis(cfg.HeartbeatMs)),
 	}, applied.Index, rec.Mark.Index)
+	if v := m.Members().Version(); v != "" && v != clusterVersion {
+		d.consensus.MarkFrom(applied.Index) // a server of that version may be next, and not know all of the log
+	}
 	d.logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
 	return nil
 }

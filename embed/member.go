@@ -217,6 +217,7 @@ func (m *Member) hurry(electionTicks int) {
 			return
 		}
 	}
+	m.logger.Info("another member is reached: an election need not wait any longer")
 	m.node.Hurry(electionTicks - 2)
 }
 

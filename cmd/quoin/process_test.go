@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -59,5 +61,49 @@ func TestDescriptors(t *testing.T) {
 	_, stderr, code := runToEnd(t, cmd)
 	if code != exitFault || !strings.Contains(stderr, `"level":"fatal"`) || !strings.Contains(stderr, "the limit of file descriptors is too low: 140, want more than 150") {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// TestOldProxy: the directory of what etcd's old versions could be besides a member is not touched.
+func TestOldProxy(t *testing.T) {
+	for _, tc := range []struct {
+		dirs []string
+		code int
+		want string
+	}{
+		{[]string{"proxy"}, 2, "v2 http proxy has already been deprecated in 3.6"},
+		{[]string{"proxy", "member"}, 1, "invalid datadir; both member and proxy directories exist"},
+	} {
+		cmd := command(t, nil, "etcd", "--data-dir=data")
+		for _, dir := range tc.dirs {
+			if err := os.MkdirAll(filepath.Join(cmd.Dir, "data", dir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, stderr, code := runToEnd(t, cmd); code != tc.code || !strings.Contains(stderr, tc.want) {
+			t.Errorf("%v: exit code %d, %s", tc.dirs, code, stderr)
+		}
+	}
+}
+
+// TestSignalDuringStart: a member that still looks for its cluster ends by the signal, too.
+func TestSignalDuringStart(t *testing.T) {
+	cmd := command(t, nil, "etcd", "--discovery-endpoints=127.0.0.1:1", "--discovery-token=t", "--discovery-dial-timeout=10ms", "--discovery-request-timeout=10ms",
+		"--listen-peer-urls=http://127.0.0.1:0", "--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://127.0.0.1:1")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{cmd: cmd, log: bufio.NewScanner(stderr)}
+	s.waitLog(t, "retry connecting to discovery service")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.waitLog(t, "stopped before the start")
+	if got := endedBy(t, cmd); got != syscall.SIGTERM {
+		t.Errorf("ended with %v", cmd.ProcessState)
 	}
 }

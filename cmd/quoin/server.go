@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -81,7 +82,22 @@ func serveWith(ctx context.Context, cfg *config.Config, notices []config.Notice)
 		logger.Log(ctx, config.LevelFatal, "the member cannot start", "error", err)
 		return exitFault
 	}
+	if code, err := checkOldProxy(cfg.DataDir); err != nil {
+		logger.Log(ctx, config.LevelFatal, err.Error(), "data-dir", cfg.DataDir)
+		return code
+	}
 	return runMember(ctx, cfg, logger)
+}
+
+// checkOldProxy refuses the directory of a proxy, which etcd's old versions could be, and says how the process ends.
+func checkOldProxy(dir string) (code int, err error) {
+	if _, err := os.Stat(filepath.Join(dir, "proxy")); err != nil {
+		return exitOK, nil // there is none, or the start will say why it cannot be read
+	}
+	if _, err := os.Stat(filepath.Join(dir, "member")); err == nil {
+		return exitFault, errors.New("invalid datadir; both member and proxy directories exist")
+	}
+	return exitUsage, errors.New("v2 http proxy has already been deprecated in 3.6")
 }
 
 // runMember starts a member, waits for the end of ctx or of the member, and returns the exit code.

@@ -131,10 +131,13 @@ func (c *Config) checkClientURLs() error {
 	return nil
 }
 
-// checkClientTLS checks the certificates for clients.
+// checkClientTLS checks the certificates for clients. Without https URLs they have no effect and are not looked at.
 func (c *Config) checkClientTLS() error {
 	t := &c.ClientTLS
+	listens := slices.ContainsFunc(slices.Concat(c.ListenClientURLs, c.ListenClientHTTPURLs, c.ListenMetricsURLs), func(u url.URL) bool { return isTLS(&u) })
 	switch {
+	case !listens:
+		return nil
 	case (t.ClientCertFile == "") != (t.ClientKeyFile == ""):
 		return fmt.Errorf("ClientKeyFile and ClientCertFile must both be present or both absent: key: %s, cert: %s]", t.ClientKeyFile, t.ClientCertFile)
 	case t.AutoTLS && c.SelfSignedYears == 0:

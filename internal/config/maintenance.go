@@ -66,7 +66,7 @@ func (c *Config) checkMaintenance() error {
 	case c.Tracing.Enabled && c.Tracing.SamplingRate < 0:
 		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be positive)")
 	case c.Tracing.Enabled && c.Tracing.SamplingRate > millionth:
-		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be less than 1e6)")
+		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be less than 1000000)")
 	case c.RangeBudgetBytes < 0:
 		return fmt.Errorf("--range-budget-bytes must not be negative (set to %d)", c.RangeBudgetBytes)
 	}

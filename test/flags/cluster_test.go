@@ -67,7 +67,25 @@ func clusterScenarios() []scenario {
 			}
 		}},
 		{name: "patience when writing to members", flags: "raft-write-timeout", options: fixed(options{"raft-write-timeout": "7s"}), see: told("raft-write-timeout", "7s")},
-		{name: "hurry at the start", flags: "initial-election-tick-advance", options: fixed(options{"initial-election-tick-advance": false}), see: told("initial-election-tick-advance", "false")},
+		{name: "hurry at the start", flags: "initial-election-tick-advance", play: func(t *testing.T, f form) {
+			const hurried = "another member is reached: an election need not wait any longer"
+			for _, hurry := range []bool{true, false} {
+				p := newPeer(t, nil)
+				m := launch(t, f, t.TempDir(), p.with(options{"initial-election-tick-advance": hurry}))
+				expect(t, "message", p.types) // which comes later than the hurry
+				if hurry {
+					m.waitLog(t, hurried)
+				} else if m.logged(hurried) != nil {
+					t.Error("it hurries all the same")
+				}
+			}
+		}},
+		{name: "comparison of all data", flags: "corrupt-check-time", play: func(t *testing.T, f form) {
+			seeComparison(t, f, options{"corrupt-check-time": "100ms"})
+		}},
+		{name: "comparison of compactions", flags: "compact-hash-check-time feature-gates", play: func(t *testing.T, f form) {
+			seeComparison(t, f, options{"compact-hash-check-time": "100ms", "feature-gates": "CompactHashCheck=true"})
+		}},
 	}
 }
 
@@ -82,6 +100,22 @@ func addTwo(t *testing.T, m *member) error {
 	defer cancel()
 	_, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:2"})
 	return err
+}
+
+// seeComparison adds a learner whose part the test plays: the leader asks it for the hash of its data.
+func seeComparison(t *testing.T, f form, o options) {
+	t.Helper()
+	p := newPeer(t, nil)
+	m := start(t, f, t.TempDir(), o)
+	c := m.client(t)
+	if _, err := c.MemberAddAsLearner(t.Context(), []string{p.URL}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, 5, "x")
+	if _, err := c.Compact(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "question for a hash", p.hashes)
 }
 
 // discoveryScenarios are of members that find each other through another cluster.

@@ -49,12 +49,19 @@ func base(dir string) options {
 func launch(t *testing.T, f form, dir string, o options) *member {
 	t.Helper()
 	args, env := f.write(t, base(dir).with(o), dir)
-	m := &member{dir: dir, form: f, done: make(chan struct{})}
-	m.cmd = exec.Command(program, args...)
+	m := command(t, dir, args, env)
+	m.form = f
+	m.run(t)
+	return m
+}
+
+// command prepares a process in dir.
+func command(t *testing.T, dir string, args, env []string) *member {
+	t.Helper()
+	m := &member{dir: dir, done: make(chan struct{}), cmd: exec.Command(program, args...)}
 	m.cmd.Dir = dir
 	m.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	m.run(t)
 	return m
 }
 

@@ -15,13 +15,14 @@ type peer struct {
 	*httptest.Server
 	types   chan byte          // types of the messages that came
 	streams chan time.Duration // how long the member kept a stream on which nothing came
+	hashes  chan struct{}      // questions for the hash of the data
 	shown   chan string        // common names of the certificates that the member showed
 }
 
 // newPeer starts a peer, with TLS if there is a configuration.
 func newPeer(t *testing.T, security *tls.Config) *peer {
 	t.Helper()
-	p := &peer{types: make(chan byte, 1), streams: make(chan time.Duration, 1), shown: make(chan string, 1)}
+	p := &peer{types: make(chan byte, 1), streams: make(chan time.Duration, 1), hashes: make(chan struct{}, 1), shown: make(chan string, 1)}
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
 	p.Config.ErrorLog = discard()
 	if security != nil {
@@ -55,6 +56,9 @@ func (p *peer) serve(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		offer(p.streams, time.Since(begin))
+	case r.URL.Path == "/members/hashkv":
+		offer(p.hashes, struct{}{})
+		http.NotFound(w, r)
 	default:
 		http.NotFound(w, r)
 	}
