@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/ctl"
+	"github.com/quoin-kv/quoin/internal/rebuild"
 	"github.com/quoin-kv/quoin/internal/utl"
 )
 
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string) int {
 		Args:  cobra.NoArgs,
 		Run:   func(*cobra.Command, []string) { printVersion() },
 	})
-	root.AddCommand(devCommand())
+	root.AddCommand(devCommand(), rebuild.Command())
 	root.AddCommand(ctl.Commands()...)
 	root.AddCommand(offlineCommands(root))
 	if failure := execute(ctx, root, args[1:]); failure != 0 {

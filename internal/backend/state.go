@@ -78,7 +78,7 @@ func (st *state) record(rev schema.Rev) (record []byte, tombstone bool, err erro
 		return nil, false, missingRecord(rev, offset)
 	}
 	if found := recordSum(tombstone, record); found != sum {
-		return nil, false, at(wrongSum(sum, found), schema.Key.Name(), key, offset)
+		return nil, false, at(wrongSum(sum, found), schema.Key.Name(), schema.AppendRev(nil, rev, tombstone), offset)
 	}
 	return record, tombstone, nil
 }
