@@ -83,8 +83,9 @@ func (s *Service) watchConfig(rev int64) watch.Config {
 	}
 }
 
-// historyBatchBytes bounds one response to a watcher that is catching up. Clients expect up to 1,000 revisions at once.
-const historyBatchBytes = 64 << 20
+// historyBatchBytes bounds one response to a watcher that is catching up, unless a single revision is larger. Such a response exists several
+// times over on its way, for each stream that catches up.
+const historyBatchBytes = 4 << 20
 
 // grpcOverheadBytes is what a message may be larger than a request.
 const grpcOverheadBytes = 512 << 10
