@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -296,5 +297,87 @@ func sameCounts(t *testing.T, theirs, ours metrics.Page) {
 				}
 			}
 		}
+	}
+}
+
+// TestMetricsOfClusters: what members tell of each other has etcd's names and labels, one of three being away.
+func TestMetricsOfClusters(t *testing.T) {
+	cfg := process.Config{Builder: builder, Volatile: true}
+	clusters := map[string][]*process.Server{}
+	for _, p := range []process.Program{process.Etcd(), process.Quoin()} {
+		members := process.StartCluster(t, cfg, p, p, p)
+		settled(t, members[0])
+		members[2].Kill()
+		clusters[p.Name] = members[:2]
+	}
+	tick, late := time.NewTicker(time.Second), time.After(time.Minute)
+	defer tick.Stop()
+	for {
+		theirs, ours := together(t, clusters["etcd"]), together(t, clusters["quoin"])
+		if complete(theirs) && complete(ours) {
+			maps.DeleteFunc(ours, func(name string, _ *metrics.Family) bool { return timely(name) && theirs[name] == nil })
+			maps.DeleteFunc(theirs, func(name string, _ *metrics.Family) bool { return timely(name) && ours[name] == nil })
+			sameMetrics(t, theirs, ours)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("etcd lacks", missing(theirs), "quoin lacks", missing(ours))
+		}
+	}
+}
+
+// peerMetrics are those that a cluster shows of which a member is away.
+var peerMetrics = []string{
+	"etcd_network_active_peers", "etcd_network_known_peers", "etcd_network_disconnected_peers_total", "etcd_network_peer_sent_bytes_total",
+	"etcd_network_peer_received_bytes_total", "etcd_network_peer_sent_failures_total",
+}
+
+// timely are metrics of which chance decides when the first value is there.
+func timely(name string) bool {
+	switch name {
+	case "etcd_network_peer_round_trip_time_seconds", "etcd_network_peer_received_failures_total", "etcd_network_server_stream_failures_total":
+		return true
+	}
+	return false
+}
+
+func missing(page metrics.Page) (names []string) {
+	for _, name := range peerMetrics {
+		if page[name] == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func complete(page metrics.Page) bool { return len(missing(page)) == 0 }
+
+// together is what the members of a cluster tell after a write through each.
+func together(t *testing.T, members []*process.Server) metrics.Page {
+	t.Helper()
+	all := metrics.Page{}
+	for _, s := range members {
+		writeSomething(t, s)
+		for name, f := range readMetrics(t, s) {
+			if all[name] == nil {
+				all[name] = &metrics.Family{Name: name, Type: f.Type}
+			}
+			all[name].Series = append(all[name].Series, f.Series...)
+		}
+	}
+	return all
+}
+
+func writeSomething(t *testing.T, s *process.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn := s.Dial(t)
+	defer conn.Close()
+	_, err := pb.NewKVClient(conn).Put(ctx, &pb.PutRequest{Key: []byte("a")})
+	if err != nil {
+		t.Log(err) // the leader may just have gone
 	}
 }
