@@ -20,6 +20,7 @@ type Room struct {
 const (
 	roomInterval = 200 * time.Millisecond
 	roomRetry    = 100 * time.Millisecond
+	roomMarks    = 10 // looks between two marks in the log while room is short, which let go of what the database file holds
 )
 
 // Room is the state of the disks when they were last looked at.
@@ -29,7 +30,10 @@ func (n *Node) Room() Room { return *n.room.Load() }
 func (n *Node) runRoom() {
 	ticker := time.NewTicker(roomInterval)
 	defer ticker.Stop()
-	for {
+	for looks := 0; ; looks++ {
+		if looks%roomMarks == 0 && n.Room().Short {
+			n.events.put(event{markFrom: n.applied.Load()})
+		}
 		select {
 		case <-ticker.C:
 			n.lookAtRoom()

@@ -240,7 +240,10 @@ func (c *Consensus) settle() {
 
 // MarkFrom asks for a mark at an index or behind it as soon as the database file is there: a server that takes the directory over then need
 // not read what stands before.
-func (c *Consensus) MarkFrom(index uint64) { c.markFrom = index }
+func (c *Consensus) MarkFrom(index uint64) {
+	c.markFrom = index
+	c.settle()
+}
 
 // Marked is the index of the newest mark that was put into an Output.
 func (c *Consensus) Marked() uint64 { return c.marked }

@@ -37,7 +37,7 @@ func fillUp(t *testing.T, l *Log, last uint64, size int) uint64 {
 // TestNoRoom: wherever in a record a disk is full that takes writes in part, the batch is taken back. A start finds what was written, and when
 // there is room again the same log goes on.
 func TestNoRoom(t *testing.T) {
-	for room := int64(1); room < 6000; room += 37 {
+	for room := int64(1); room < 6000; room += 97 {
 		mem, c := memConfig(t)
 		full := true
 		limit := vfs.FullAfter(room)
@@ -75,7 +75,7 @@ func TestFullDisk(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	for range 60 {
+	for range 25 {
 		mem, c := memConfig(t)
 		c.SegmentBytes = 32 << 10
 		size := 1 + rng.IntN(3000)

@@ -109,10 +109,14 @@ func open(config Config, segments []*segment) (*Log, *Recovered, error) {
 // readRepaired reads a log and, if its end is torn, repairs it and reads it once more.
 func readRepaired(c *Config, segments []*segment) (*reading, error) {
 	r, err := readAll(segments)
-	if err != nil || !r.tail.torn {
+	if err != nil {
+		return nil, err
+	}
+	last := segments[len(segments)-1]
+	if err := errors.Join(checkEnd(last, r.tail), r.checkCommit(last)); err != nil || !r.tail.torn {
 		return r, err
 	}
-	info, err := repair(c, segments[len(segments)-1], r.tail.offset)
+	info, err := repair(c, last, r.tail.offset)
 	if err != nil {
 		return nil, fmt.Errorf("repair a torn write-ahead log: %w", err)
 	}
@@ -121,6 +125,17 @@ func readRepaired(c *Config, segments []*segment) (*reading, error) {
 	}
 	r.Repaired = info
 	return r, nil
+}
+
+// checkCommit refuses a log that ends before what it says is committed.
+func (r *reading) checkCommit(last *segment) error {
+	if end := r.Mark.Index + uint64(len(r.Entries)); r.HardState.Commit > end {
+		return &CorruptionError{
+			File: last.path, Offset: r.tail.offset, Record: r.tail.number,
+			Err: fmt.Errorf("entries are missing: committed up to %d, but the last one is %d", r.HardState.Commit, end),
+		}
+	}
+	return nil
 }
 
 // repair cuts a segment off at the end of its last good record, after making a copy of it.

@@ -14,6 +14,7 @@ import (
 // tail is where the reading of a log ended.
 type tail struct {
 	offset int64
+	number int // of records before it in the segment
 	crc    uint32
 	torn   bool
 }
@@ -31,7 +32,7 @@ func scan(segments []*segment, visit func(Record) error) (tail, error) {
 				break
 			}
 			if err == errTorn {
-				return tail{offset: s.offset, crc: s.crc, torn: true}, nil
+				return tail{offset: s.offset, number: s.number, crc: s.crc, torn: true}, nil
 			}
 			if err != nil {
 				return tail{}, err
@@ -44,7 +45,7 @@ func scan(segments []*segment, visit func(Record) error) (tail, error) {
 			return tail{}, s.corrupt(errors.New("segment without metadata"))
 		}
 	}
-	return tail{offset: s.offset, crc: s.crc}, nil
+	return tail{offset: s.offset, number: s.number, crc: s.crc}, nil
 }
 
 // checked makes a visit's error one of the record that was visited.
