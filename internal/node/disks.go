@@ -131,6 +131,7 @@ func (n *Node) runFlusher() {
 		case <-n.marks:
 			at := n.marked.Load()
 			n.keepMark(*at)
+			n.kept.Store(at.Index)
 			n.releaseLog(at.Index)
 			continue
 		case <-n.roomChanged:

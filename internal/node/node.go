@@ -126,6 +126,7 @@ type Node struct {
 	installable atomic.Uint64                     // index of the newest snapshot whose mark the log holds durably
 	received    atomic.Uint64                     // index of the newest snapshot that came, 0 if its file and those before are dealt with
 	marked      atomic.Pointer[wire.SnapshotMeta] // what is below may be released from the log
+	kept        atomic.Uint64                     // index of the last mark that the flusher has dealt with
 	leaders     atomic.Uint64                     // how many times another leader, or none, was seen
 	unreachable idSet
 	acks        acks
@@ -154,7 +155,8 @@ type Node struct {
 type Status struct {
 	raft.Status
 	Applied uint64
-	Short   bool // of room on a disk
+	Short   bool   // of room on a disk
+	Marked  uint64 // index of the newest mark that was made since the start, with what belongs to it
 }
 
 // defaultPendingBytes is the MaxPendingBytes of a Config without one.
@@ -260,7 +262,7 @@ func (n *Node) View() (*mvcc.View, error) {
 
 // Status returns the last seen state.
 func (n *Node) Status() Status {
-	st := Status{Status: *n.status.Load(), Applied: n.applied.Load(), Short: n.Room().Short}
+	st := Status{Status: *n.status.Load(), Applied: n.applied.Load(), Marked: n.kept.Load(), Short: n.Room().Short}
 	st.Commit, st.Durable = max(n.commit.Load(), st.Applied), n.durable.Load()
 	return st
 }

@@ -16,6 +16,18 @@ type cluster struct {
 	removed          []uint64        // ids that members had, ascending
 	version, storage string          // empty until the cluster has agreed
 	downgrade        membership.Downgrade
+
+	loweredAt uint64 // log index at which the version last went down, 0 if it did not since the start
+	higher    string // storage version before that
+}
+
+// after returns c, read when b had been applied, with what it takes over from the cluster before.
+func (c *cluster) after(before *cluster, b *replica.Batch) *cluster {
+	c.loweredAt, c.higher = before.loweredAt, before.higher
+	if b.Lowered {
+		c.loweredAt, c.higher = b.Index, before.storage
+	}
+	return c
 }
 
 func readCluster(m *machine.Machine) *cluster {
@@ -83,4 +95,12 @@ func (s *Service) Versions() (server, cluster, storage string) {
 // DowngradeEnabled reports whether the cluster is on its way to the version below.
 func (s *Service) DowngradeEnabled() bool { return s.cluster.Load().downgrade.Enabled }
 
-func (s *Service) storageVersion() string { return s.cluster.Load().storage }
+// storageVersion is the version of the server that could take this member's files over. A lower one counts once the log has a mark behind the
+// entries that a server of that version does not read.
+func (s *Service) storageVersion() string {
+	c := s.cluster.Load()
+	if s.member.Status().Marked < c.loweredAt {
+		return c.higher
+	}
+	return c.storage
+}

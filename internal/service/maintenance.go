@@ -148,7 +148,7 @@ func (s *Service) Snapshot(ctx context.Context, begin func(size int64, version s
 	if err := s.member.Flush(ctx); err != nil {
 		return err
 	}
-	version := s.storageVersion()
+	version := s.cluster.Load().storage
 	_, err := s.backend.WriteSnapshot(func(size int64, _ schema.Applied) (io.Writer, error) {
 		return begin(size, version), nil
 	})

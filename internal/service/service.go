@@ -198,7 +198,7 @@ func (s *Service) Applied(b *replica.Batch) {
 		s.access.note(o)
 	}
 	if b.Installed != nil || changesCluster(b) {
-		s.cluster.Store(readCluster(s.machine))
+		s.cluster.Store(readCluster(s.machine).after(s.cluster.Load(), b))
 		<-s.bound
 		s.tellMembers()
 	}
