@@ -22,10 +22,8 @@
 // of that time and counted. Both sides meet in Backend.mu, which is held for
 // the exchange of a few pointers only.
 //
-// bbolt's read transactions are used by many goroutines at once. That is sound
-// because a read-only Bucket has no caches, and a lookup touches only its own
-// cursor, the mapped pages, and one atomic counter; buckets are opened once,
-// when the snapshot is taken.
+// A read transaction of bbolt only pins the pages of its moment. They are read
+// by many goroutines at once, without bbolt and without its caches.
 //
 // # The mapping
 //
@@ -43,6 +41,16 @@
 // copied revision; what is deleted meanwhile is noted by Flush. When little is
 // left, the copy takes the flusher's turn once: the rest, the small buckets,
 // fsync, rename, fsync of the directory. Neither the writer nor Readers notice.
+//
+// # Damage
+//
+// bbolt's pages have no checksums, and bbolt trusts them. So pages are read
+// without it (page.go), every number being checked before it is used; records
+// leave the file only if they have the checksum that they were stored with
+// (sums.go, state.go); and a file is surveyed page by page before bbolt may open
+// it (content.go, survey.go), against a ledger of checksums that is kept beside
+// it (ledger.go). Damage is a *CorruptError, and is told by Damaged; then
+// nothing is written any more. docs/corruption.md has the whole story.
 //
 // # Failure
 //
