@@ -113,7 +113,7 @@ func (s *Service) Put(ctx context.Context, raw []byte) (reply []byte, err error)
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	if err := s.checkQuota(r.QuotaCost()); err != nil {
+	if err := s.checkQuota(ctx, r.QuotaCost()); err != nil {
 		return nil, err
 	}
 	defer func() { s.observe("Put", start, err) }()
@@ -181,7 +181,7 @@ func (s *Service) AnswerTxn(ctx context.Context, raw []byte) (a Answer, err erro
 		return pass.stamp(s.answerReadTxn(ctx, view, &r))
 	}
 	if r.HasPut() {
-		if err := s.checkQuota(r.QuotaCost()); err != nil {
+		if err := s.checkQuota(ctx, r.QuotaCost()); err != nil {
 			return a, err
 		}
 	}

@@ -24,7 +24,7 @@ func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err
 	if err := s.Present(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.checkQuota(r.QuotaCost()); err != nil {
+	if err := s.checkQuota(ctx, r.QuotaCost()); err != nil {
 		return nil, err
 	}
 	defer func() { s.observe("LeaseGrant", start, err) }()

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	spaceInterval  = time.Second     // between two looks at the space used
 	spaceRestTime  = 5 * time.Second // how long use must have been well below the quota
 	spaceRestShare = 90              // per cent of the quota that are well below it
+
+	spaceAlarmTime  = time.Second          // that a refused request waits for the alarm
+	spaceAlarmPause = 5 * time.Millisecond // between two looks whether it is raised
 )
 
 // OverQuota returns what tells whether a request that costs so many bytes goes beyond a quota (machine.Config.Full). A quota of 0 or less is
@@ -23,9 +27,9 @@ func OverQuota(b *backend.Backend, quotaBytes int64) func(cost int64) bool {
 	return func(cost int64) bool { return quotaBytes > 0 && b.Used()+cost >= quotaBytes }
 }
 
-// checkQuota refuses what would grow the database beyond its quota, and has the alarm raised; and anything that would grow it while disks are
-// nearly full.
-func (s *Service) checkQuota(cost int64) error {
+// checkQuota refuses what would grow the database beyond its quota, and has the alarm raised: who is refused finds it up, if that is to be had
+// soon. It refuses, too, anything that would grow the database while disks are nearly full.
+func (s *Service) checkQuota(ctx context.Context, cost int64) error {
 	if err := s.checkRoom(); err != nil {
 		return err
 	}
@@ -33,6 +37,10 @@ func (s *Service) checkQuota(cost int64) error {
 		return nil
 	}
 	s.raiseNoSpace()
+	ctx, cancel := s.clock.WithTimeout(ctx, spaceAlarmTime)
+	defer cancel()
+	for !s.raised(s.ownNoSpace()) && s.clock.Wait(ctx, nil, spaceAlarmPause) == nil {
+	}
 	return kverr.NoSpace
 }
 

@@ -60,7 +60,7 @@ type testCase struct {
 }
 
 func suites() []suite {
-	return []suite{
+	return append([]suite{
 		{name: "kv/range", cases: rangeCases()},
 		{name: "kv/range-errors", cases: rangeErrorCases()},
 		{name: "kv/put", cases: putCases()},
@@ -92,7 +92,7 @@ func suites() []suite {
 		{name: "fresh/history", fresh: true, cases: historyCases()},
 		{name: "fresh/compact", fresh: true, cases: compactCases()},
 		{name: "fresh/alarm", fresh: true, cases: alarmCases()},
-	}
+	}, spaceSuites()...)
 }
 
 // Run runs every suite as a subtest of t against the target.
