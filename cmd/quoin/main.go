@@ -35,6 +35,14 @@ func run(ctx context.Context, args []string) int {
 		return execute(ctx, utl.Tool(), args[1:])
 	}
 	code := 0
+	if failure := execute(ctx, newRoot(ctx, &code), args[1:]); failure != 0 {
+		return failure
+	}
+	return code
+}
+
+// newRoot returns all commands. The exit code of a member goes to code.
+func newRoot(ctx context.Context, code *int) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "quoin",
 		Short:         "A distributed, strongly consistent key-value store",
@@ -48,7 +56,7 @@ func run(ctx context.Context, args []string) int {
 		Use:                "server [flags]",
 		Short:              "Start a member",
 		DisableFlagParsing: true,
-		Run:                func(_ *cobra.Command, args []string) { code = serve(ctx, args) },
+		Run:                func(_ *cobra.Command, args []string) { *code = serve(ctx, args) },
 	}, &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
@@ -58,10 +66,7 @@ func run(ctx context.Context, args []string) int {
 	root.AddCommand(devCommand(), rebuild.Command())
 	root.AddCommand(ctl.Commands()...)
 	root.AddCommand(offlineCommands(root))
-	if failure := execute(ctx, root, args[1:]); failure != 0 {
-		return failure
-	}
-	return code
+	return root
 }
 
 // offlineCommands returns the command "util", which has all that needs no running member. What is done to snapshots is in "snapshot" as well.

@@ -25,6 +25,12 @@ func Quoin() Program {
 // Etcd is the real etcd server.
 func Etcd() Program { return Program{Name: "etcd", pkg: "./cmd/etcd", dir: "."} }
 
+// Etcd36 is the real etcd server of version 3.6.
+func Etcd36() Program { return Program{Name: "etcd-3.6", pkg: ".", dir: "older/v36"} }
+
+// Etcd35 is the real etcd server of version 3.5.
+func Etcd35() Program { return Program{Name: "etcd-3.5", pkg: ".", dir: "older/v35"} }
+
 // Etcdctl is etcd's own client program.
 func Etcdctl() Program { return Program{Name: "etcdctl", pkg: "./cmd/etcdctl", dir: "."} }
 
@@ -65,6 +71,17 @@ func (b *Builder) Path(tb testing.TB, p Program) string {
 	}
 	if err != nil {
 		tb.Fatalf("build %s: %v", p.Name, err)
+	}
+	return path
+}
+
+// Link returns the path of the program's binary under another name, by which
+// some programs choose what they are.
+func (b *Builder) Link(tb testing.TB, p Program, name string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
+	if err := os.Symlink(b.Path(tb, p), path); err != nil {
+		tb.Fatalf("link %s: %v", p.Name, err)
 	}
 	return path
 }

@@ -59,6 +59,13 @@ func Start(tb testing.TB, cfg Config) *Server {
 	return s
 }
 
+// Prepare returns a server that is not running yet, for Launch and Restart.
+// What Start says of the end of the test holds for it.
+func Prepare(tb testing.TB, cfg Config) *Server {
+	tb.Helper()
+	return newServer(tb, cfg)
+}
+
 // StartCluster starts a cluster of one member for each program and waits until
 // all answer. cfg says what they have in common. What Start says of the end of
 // the test holds for each.
@@ -138,6 +145,9 @@ func (s *Server) Endpoint() string { return s.client }
 // URL is the base URL of the client address.
 func (s *Server) URL() string { return "http://" + s.client }
 
+// Peer is the peer address as host:port.
+func (s *Server) Peer() string { return s.peer }
+
 // DataDir is the server's data directory.
 func (s *Server) DataDir() string { return s.cfg.DataDir }
 
@@ -146,6 +156,13 @@ func (s *Server) Program() Program { return s.cfg.Program }
 
 // PID is the process id of the running server.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Become makes the server, which must not be running, one of another program
+// on the same directory and ports.
+func (s *Server) Become(p Program) {
+	s.tb.Helper()
+	s.cfg.Program, s.binary = p, s.cfg.Builder.Path(s.tb, p)
+}
 
 // Restart starts the server on its directory and ports and waits until it
 // answers and knows a leader. The server must not be running.
