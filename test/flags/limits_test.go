@@ -2,6 +2,7 @@ package flags
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -60,6 +61,7 @@ func limitScenarios() []scenario {
 			}
 			t.Error("no progress")
 		}},
+		{name: "memory for answers", flags: "range-budget-bytes", options: fixed(options{"range-budget-bytes": 1 << 20}), see: seeBudget},
 		{name: "slow", flags: "warning-apply-duration warning-unary-request-duration", options: fixed(options{"warning-apply-duration": "1ns", "warning-unary-request-duration": "1ns"}), see: func(t *testing.T, m *member) {
 			put(t, m.client(t), 1, "x")
 			m.waitLog(t, "apply took too long")
@@ -70,6 +72,23 @@ func limitScenarios() []scenario {
 
 // slowUnary is what the log says of a slow call.
 const slowUnary = "request took too long"
+
+// seeBudget: while somebody does not take a large answer, the next one has to wait.
+func seeBudget(t *testing.T, m *member) {
+	c := m.client(t)
+	put(t, c, 10, strings.Repeat("x", 300<<10))
+	everything := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := c.Get(ctx, "k", clientv3.WithPrefix())
+		return err
+	}
+	if err := everything(); err != nil {
+		t.Errorf("alone: %v", err)
+	}
+	dialHTTP2(t, m.url).ask(t, "/etcdserverpb.KV/Range", []byte("\x0a\x01k\x12\x01l"))
+	m.eventually(t, "another one waits", func() bool { return errors.Is(everything(), context.DeadlineExceeded) })
+}
 
 func seeSizes(t *testing.T, m *member) {
 	c := m.client(t)
@@ -131,10 +150,26 @@ func dialHTTP2(t *testing.T, address string) *http2Conn {
 // openWatch opens a call that goes on, without saying anything in it.
 func (c *http2Conn) openWatch(t *testing.T) {
 	t.Helper()
+	c.open(t, "/etcdserverpb.Watch/Watch")
+}
+
+// ask asks for something and reads no answer.
+func (c *http2Conn) ask(t *testing.T, path string, message []byte) {
+	t.Helper()
+	c.open(t, path)
+	frame := append([]byte{0, 0, 0, 0, byte(len(message))}, message...)
+	if err := c.framer.WriteData(1, true, frame); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open begins a call.
+func (c *http2Conn) open(t *testing.T, path string) {
+	t.Helper()
 	var block strings.Builder
 	e := hpack.NewEncoder(&block)
 	for _, h := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", "/etcdserverpb.Watch/Watch"}, {":authority", "a"}, {"content-type", "application/grpc"}, {"te", "trailers"},
+		{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "a"}, {"content-type", "application/grpc"}, {"te", "trailers"},
 	} {
 		if err := e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}); err != nil {
 			t.Fatal(err)

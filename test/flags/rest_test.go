@@ -135,10 +135,7 @@ func ownScenarios() []scenario {
 				return err == nil && info.Size() == 3<<20
 			})
 		}},
-		{
-			name: "own measures", flags: "auto-defrag-percent range-budget-bytes", options: fixed(options{"auto-defrag-percent": 20, "range-budget-bytes": 1 << 20}),
-			see: told("auto-defrag-percent", "20", "range-budget-bytes", "1048576"),
-		},
+		{name: "automatic rewrite", flags: "auto-defrag-percent", options: fixed(options{"auto-defrag-percent": 20}), see: told("auto-defrag-percent", "20")}, // of large files
 	}
 }
 
