@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
 
 // maintenanceScenarios are of what a member does by itself.
@@ -91,10 +92,32 @@ func observeScenarios() []scenario {
 				t.Errorf("times of puts: %v", n)
 			}
 		}},
-		{name: "spans", flags: "enable-distributed-tracing distributed-tracing-address distributed-tracing-service-name distributed-tracing-instance-id distributed-tracing-sampling-rate", options: fixed(options{
-			"enable-distributed-tracing": true, "distributed-tracing-address": "127.0.0.1:1", "distributed-tracing-service-name": "here",
-			"distributed-tracing-instance-id": "number-one", "distributed-tracing-sampling-rate": 1000000,
-		}), see: told("distributed-tracing-address", "127.0.0.1:1")},
+		{name: "spans", flags: "enable-distributed-tracing distributed-tracing-address distributed-tracing-service-name distributed-tracing-instance-id distributed-tracing-sampling-rate", play: seeSpans},
+	}
+}
+
+// seeSpans plays the collector.
+func seeSpans(t *testing.T, f form) {
+	spans := make(chan []byte, 10)
+	collector := grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		var message []byte
+		if err := stream.RecvMsg(&message); err != nil {
+			return err
+		}
+		offer(spans, message)
+		return stream.SendMsg(&[]byte{})
+	}))
+	address := serve(t, collector)
+	m := start(t, f, t.TempDir(), options{
+		"enable-distributed-tracing": true, "distributed-tracing-address": address, "distributed-tracing-service-name": "here",
+		"distributed-tracing-instance-id": "number-one", "distributed-tracing-sampling-rate": 1000000,
+	})
+	put(t, m.client(t), 1, "x")
+	message := expect(t, "span", spans)
+	for _, word := range []string{"here", "number-one"} {
+		if !bytes.Contains(message, []byte(word)) {
+			t.Errorf("spans do not name %s: %q", word, message)
+		}
 	}
 }
 
