@@ -14,30 +14,6 @@ import (
 	"github.com/quoin-kv/quoin/test/metrics"
 )
 
-// mixin is what etcd's public alerts and dashboards ask for.
-const mixin = `
-	up
-	sum by (To) (rate(etcd_network_peer_sent_failures_total{job="x",To="y"}[5m]))
-	etcd_server_has_leader
-	rate(etcd_server_leader_changes_seen_total[15m])
-	sum by (grpc_service, grpc_method) (rate(grpc_server_handled_total{grpc_type="unary",grpc_code!="OK"}[5m]))
-	sum by (grpc_service, grpc_method, le) (rate(grpc_server_handling_seconds_bucket{grpc_type="unary",grpc_method!="Defragment"}[5m]))
-	sum by (instance, To, le) (rate(etcd_network_peer_round_trip_time_seconds_bucket[5m]))
-	rate(etcd_server_proposals_failed_total[15m])
-	sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m]))
-	sum by (instance, le) (rate(etcd_disk_backend_commit_duration_seconds_bucket[5m]))
-	etcd_mvcc_db_total_size_in_bytes / etcd_server_quota_backend_bytes
-	etcd_mvcc_db_total_size_in_use_in_bytes / etcd_mvcc_db_total_size_in_bytes
-	sum(grpc_server_started_total{grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}) - sum(grpc_server_handled_total{grpc_service="etcdserverpb.Lease",grpc_type="bidi_stream"})
-	process_resident_memory_bytes
-	rate(etcd_network_client_grpc_received_bytes_total[5m])
-	rate(etcd_network_client_grpc_sent_bytes_total[5m])
-	sum by (From) (rate(etcd_network_peer_received_bytes_total[5m]))
-	sum by (To) (rate(etcd_network_peer_sent_bytes_total[5m]))
-	rate(etcd_server_proposals_committed_total[5m])
-	rate(etcd_server_proposals_applied_total[5m])
-	etcd_server_proposals_pending`
-
 // observed are the metrics of a cluster that has been used, all members together.
 func observed(t *testing.T) metrics.Page {
 	t.Helper()
@@ -74,38 +50,10 @@ func observed(t *testing.T) metrics.Page {
 // TestMonitoring: no dashboard, rule or alert asks for what nobody answers, and docs/metrics.md tells of everything that is Quoin's own.
 func TestMonitoring(t *testing.T) {
 	seen := observed(t)
-	page, err := metrics.Expected(seen)
+	problems, err := metrics.CheckMonitoring(seen, "../deploy")
 	must(t, err)
-	var questions []metrics.Question
-	records := map[string]bool{}
-	for _, file := range []string{"rules.yml", "alerts.yml"} {
-		more, made, err := metrics.Rules("../deploy/prometheus/" + file)
-		must(t, err)
-		questions = append(questions, more...)
-		for _, name := range made {
-			records[name] = true
-		}
-	}
-	panels, err := metrics.Dashboard("../deploy/grafana/quoin.json")
-	must(t, err)
-	questions = append(questions, panels...)
-	for expr := range strings.Lines(mixin) {
-		if expr = strings.TrimSpace(expr); expr != "" {
-			questions = append(questions, metrics.Question{Where: "etcd's monitoring", Expr: expr})
-		}
-	}
-	if len(questions) < 100 {
-		t.Errorf("only %d questions", len(questions))
-	}
-	for _, q := range questions {
-		e, err := metrics.ParseExpression(q.Expr)
-		if err != nil {
-			t.Errorf("%s: %v", q.Where, err)
-			continue
-		}
-		for _, problem := range e.Unanswered(page, records) {
-			t.Errorf("%s: %s", q.Where, problem)
-		}
+	for _, p := range problems {
+		t.Error(p)
 	}
 	documented(t, seen)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -69,4 +71,68 @@ func Rules(path string) (questions []Question, records []string, err error) {
 		}
 	}
 	return questions, records, nil
+}
+
+// mixin is what etcd's public alerts and dashboards ask for.
+const mixin = `
+	up
+	sum by (To) (rate(etcd_network_peer_sent_failures_total{job="x",To="y"}[5m]))
+	etcd_server_has_leader
+	rate(etcd_server_leader_changes_seen_total[15m])
+	sum by (grpc_service, grpc_method) (rate(grpc_server_handled_total{grpc_type="unary",grpc_code!="OK"}[5m]))
+	sum by (grpc_service, grpc_method, le) (rate(grpc_server_handling_seconds_bucket{grpc_type="unary",grpc_method!="Defragment"}[5m]))
+	sum by (instance, To, le) (rate(etcd_network_peer_round_trip_time_seconds_bucket[5m]))
+	rate(etcd_server_proposals_failed_total[15m])
+	sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m]))
+	sum by (instance, le) (rate(etcd_disk_backend_commit_duration_seconds_bucket[5m]))
+	etcd_mvcc_db_total_size_in_bytes / etcd_server_quota_backend_bytes
+	etcd_mvcc_db_total_size_in_use_in_bytes / etcd_mvcc_db_total_size_in_bytes
+	sum(grpc_server_started_total{grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}) - sum(grpc_server_handled_total{grpc_service="etcdserverpb.Lease",grpc_type="bidi_stream"})
+	process_resident_memory_bytes
+	rate(etcd_network_client_grpc_received_bytes_total[5m])
+	rate(etcd_network_client_grpc_sent_bytes_total[5m])
+	sum by (From) (rate(etcd_network_peer_received_bytes_total[5m]))
+	sum by (To) (rate(etcd_network_peer_sent_bytes_total[5m]))
+	rate(etcd_server_proposals_committed_total[5m])
+	rate(etcd_server_proposals_applied_total[5m])
+	etcd_server_proposals_pending`
+
+// CheckMonitoring says which questions of the dashboards and rules under a deploy folder, and of etcd's public ones, a member with this page
+// does not answer.
+func CheckMonitoring(page Page, deploy string) ([]string, error) {
+	page, err := Expected(page)
+	if err != nil {
+		return nil, err
+	}
+	questions, err := Dashboard(filepath.Join(deploy, "grafana", "quoin.json"))
+	if err != nil {
+		return nil, err
+	}
+	records := map[string]bool{}
+	for _, file := range []string{"rules.yml", "alerts.yml"} {
+		more, made, err := Rules(filepath.Join(deploy, "prometheus", file))
+		if err != nil {
+			return nil, err
+		}
+		questions = append(questions, more...)
+		for _, name := range made {
+			records[name] = true
+		}
+	}
+	for expr := range strings.Lines(mixin) {
+		if expr = strings.TrimSpace(expr); expr != "" {
+			questions = append(questions, Question{Where: "etcd's monitoring", Expr: expr})
+		}
+	}
+	var problems []string
+	for _, q := range questions {
+		e, err := ParseExpression(q.Expr)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", q.Where, err)
+		}
+		for _, p := range e.Unanswered(page, records) {
+			problems = append(problems, q.Where+": "+p)
+		}
+	}
+	return problems, nil
 }
