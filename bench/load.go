@@ -17,6 +17,7 @@ type tally struct {
 	ops       int64
 	elapsed   time.Duration
 	latencies []time.Duration
+	refused   int64   // of ops, if the load is patient
 	upkeep    *upkeep // of a work that is about one
 	peak      int64   // largest resident size in bytes, of a work that watches it itself
 	died      bool    // the server ended under the load
@@ -25,6 +26,7 @@ type tally struct {
 // merge adds the tally of another connection that ran at the same time.
 func (t *tally) merge(o tally) {
 	t.ops += o.ops
+	t.refused += o.refused
 	t.elapsed = max(t.elapsed, o.elapsed)
 	t.latencies = append(t.latencies, o.latencies...)
 }
@@ -48,6 +50,8 @@ type unary struct {
 	body func(r *rand.Rand, buf []byte) []byte
 	// limit ends the loop after so many calls if it is not 0.
 	limit int64
+	// patient goes on when calls are refused, and counts them.
+	patient bool
 }
 
 // run keeps the calls going for the given time, its connections spread over
@@ -150,7 +154,10 @@ func (l *unaryLoop) fill(c *conn) error {
 }
 
 func (l *unaryLoop) end(id uint32, err error) {
-	if err != nil {
+	switch {
+	case err != nil && l.patient:
+		l.tally.refused++
+	case err != nil:
 		l.failure = err
 	}
 	l.tally.ops++

@@ -27,12 +27,13 @@ type calm struct {
 	DuringP99 float64 `json:"during_p99_ms"`
 	Longest   float64 `json:"longest_ms"` // during the work
 	Ops       int64   `json:"ops"`        // during the work
+	Refused   int64   `json:"refused"`    // of them
 }
 
 func compareCalm(quiet, during tally) calm {
 	return calm{
 		QuietP99: millis(quiet.percentile(0.99)), DuringP99: millis(during.percentile(0.99)),
-		Longest: millis(during.percentile(1)), Ops: during.ops,
+		Longest: millis(during.percentile(1)), Ops: during.ops, Refused: during.refused,
 	}
 }
 
@@ -120,7 +121,7 @@ func (l upkeepLoad) clients(ctx context.Context, c *cluster, seed uint64, do fun
 	var putErr, getErr error
 	run := func(u unary, t *tally, err *error) {
 		wg.Go(func() {
-			u.connections = l.connections
+			u.connections, u.patient = l.connections, true
 			*t, *err = u.run(loading, c.addresses()[:1], seed, upkeepTimeout)
 			if errors.Is(*err, context.Canceled) && ctx.Err() == nil {
 				*err = nil
@@ -203,6 +204,7 @@ func upkeepMedians(samples []sample) (u upkeep) {
 			DuringP99: of(func(u *upkeep) float64 { return pick(u).DuringP99 }),
 			Longest:   of(func(u *upkeep) float64 { return pick(u).Longest }),
 			Ops:       int64(of(func(u *upkeep) float64 { return float64(pick(u).Ops) })),
+			Refused:   int64(of(func(u *upkeep) float64 { return float64(pick(u).Refused) })),
 		}
 	}
 	return upkeep{
@@ -223,9 +225,9 @@ func (r report) upkeepTable() string {
 			continue
 		}
 		if b.Len() == 0 {
-			b.WriteString("\nWhat an operator's work does to clients: p99 without it, with it, their ratio, and the longest call.\n\n")
-			b.WriteString("| work | server | seconds | file MB | put p99 ms | ratio | longest ms | get p99 ms | ratio | longest ms |\n")
-			b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+			b.WriteString("\nWhat an operator's work does to clients: p99 without it, with it, their ratio, the longest call, and calls refused.\n\n")
+			b.WriteString("| work | server | seconds | file MB | put p99 ms | ratio | longest ms | refused | get p99 ms | ratio | longest ms | refused |\n")
+			b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		}
 		var sides [2][]sample
 		for _, one := range w.Rounds {
@@ -241,7 +243,7 @@ func (r report) upkeepTable() string {
 
 // String renders a calm as columns of the table.
 func (c calm) String() string {
-	return fmt.Sprintf("%s → %s | %s | %s", digits(c.QuietP99), digits(c.DuringP99), times(c.DuringP99, c.QuietP99), digits(c.Longest))
+	return fmt.Sprintf("%s → %s | %s | %s | %d of %d", digits(c.QuietP99), digits(c.DuringP99), times(c.DuringP99, c.QuietP99), digits(c.Longest), c.Refused, c.Ops)
 }
 
 func (w workResult) isUpkeep() bool { return len(w.Rounds) > 0 && w.Rounds[0].A.Upkeep != nil }
