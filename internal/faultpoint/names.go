@@ -11,6 +11,7 @@ type Name string
 
 // The points, each at the step that its name says; docs/faultpoints.md has the exact places.
 const (
+	WALSyncError             Name = "walSyncError"
 	RaftBeforeSave           Name = "raftBeforeSave"
 	RaftAfterSave            Name = "raftAfterSave"
 	RaftBeforeLeaderSend     Name = "raftBeforeLeaderSend"
@@ -53,7 +54,7 @@ const (
 // Names lists all points.
 func Names() []Name {
 	return []Name{
-		RaftBeforeSave, RaftAfterSave, RaftBeforeLeaderSend, RaftBeforeFollowerSend, RaftBeforeSaveSnap, RaftAfterSaveSnap,
+		WALSyncError, RaftBeforeSave, RaftAfterSave, RaftBeforeLeaderSend, RaftBeforeFollowerSend, RaftBeforeSaveSnap, RaftAfterSaveSnap,
 		RaftBeforeApplySnap, RaftAfterApplySnap, RaftAfterWALRelease, ApplyBeforeOpenSnapshot, ApplyAfterOpenSnapshot,
 		BeforeApplyOneEntry, BeforeApplyOneConfChange,
 		BeforeCommit, AfterCommit, BeforeStartDBTxn, AfterStartDBTxn, BeforeWritebackBuf, AfterWritebackBuf,

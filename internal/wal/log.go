@@ -189,7 +189,11 @@ func (e *encoder) reset() {
 // sync makes everything in the tail durable.
 func (l *Log) sync() error {
 	begin := time.Now()
-	if err := l.config.sync(l.tail.file); err != nil {
+	err := l.config.sync(l.tail.file)
+	if text, ok := faultpoint.Value(faultpoint.WALSyncError); ok {
+		err = errors.New(text)
+	}
+	if err != nil {
 		return l.fail("sync", l.tail.path, l.offset, err)
 	}
 	if l.config.OnSync != nil && !l.config.NoSync {

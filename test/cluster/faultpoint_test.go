@@ -82,6 +82,34 @@ func TestStallAndFail(t *testing.T) {
 	w.finish(t, c)
 }
 
+// TestFailedSync: a member whose log could not be synced acknowledges nothing more, ends, and says which file it was; the others go on.
+func TestFailedSync(t *testing.T) {
+	c := newFaultyCluster(t)
+	w := newWorkload(t, c)
+	for _, m := range c.members {
+		w.through(m)
+	}
+	w.warm(t, c)
+	leader := c.leader(t)
+	if err := leader.setPoint(t.Context(), faultpoint.WALSyncError, `return("the disk is gone")`); err != nil {
+		t.Fatal(err)
+	}
+	hasEnded(t, c, w, leader)
+	if code := leader.process.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	tail := leader.tail(20)
+	for _, want := range []string{"sync " + filepath.Join(leader.dir, "data", "member", "wal"), ".wal at offset", "the disk is gone"} {
+		if !strings.Contains(tail, want) {
+			t.Errorf("%q is not in the end of its log:\n%s", want, tail)
+		}
+	}
+	anotherLeads(t, c, w, leader)
+	leader.restart(t)
+	w.writtenThrough(t, leader, w.recorder.now())
+	w.finish(t, c)
+}
+
 func chosenPoints() []faultpoint.Name {
 	if flags.long {
 		return faultpoint.Names()
