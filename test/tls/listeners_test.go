@@ -100,6 +100,23 @@ func TestSockets(t *testing.T) {
 	}
 }
 
+// TestMetricsWithoutLeader: those for metrics are answered while clients still wait for a leader.
+func TestMetricsWithoutLeader(t *testing.T) {
+	cfg := newConfig(t, "http://127.0.0.1:0")
+	setURLs(t, &cfg.ListenMetricsURLs, "http://127.0.0.1:0")
+	peer, absent := freeAddress(t), freeAddress(t)
+	setURLs(t, &cfg.ListenPeerURLs, "http://"+peer)
+	setURLs(t, &cfg.AdvertisePeerURLs, "http://"+peer)
+	cfg.InitialCluster = "default=http://" + peer + ",absent=http://" + absent
+	address := launch(t, cfg).MetricsAddrs()[0].String()
+	body, err := fetch(t.Context(), address, nil, "HTTP/1.1", "GET", "/metrics", "")
+	if check(t, err); !strings.Contains(body, "etcd_server_has_leader 0") {
+		t.Error("the metrics do not tell that there is no leader")
+	}
+	_, err = fetch(t.Context(), address, nil, "HTTP/1.1", "GET", "/health", "")
+	expect(t, "health", err, "RAFT NO LEADER")
+}
+
 // TestConflicts: addresses that cannot be shared.
 func TestConflicts(t *testing.T) {
 	address := freeAddress(t)
