@@ -29,6 +29,15 @@ const (
 	modPrometheus  = "github.com/prometheus/client_golang"
 	modProtobuf    = "google.golang.org/protobuf"
 	modSys         = "golang.org/x/sys"
+	modCrypto      = "golang.org/x/crypto"
+	modLumberjack  = "gopkg.in/natefinch/lumberjack.v2"
+	modNet         = "golang.org/x/net"
+	modOtel        = "go.opentelemetry.io/otel"
+	modOtelGRPC    = "go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	modOtelExport  = "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	modOtelSDK     = "go.opentelemetry.io/otel/sdk"
+	modSystemd     = "github.com/coreos/go-systemd/v22"
+	modYAML        = "sigs.k8s.io/yaml"
 	modZap         = "go.uber.org/zap"
 )
 
@@ -84,9 +93,16 @@ func house() []room {
 		{path: "raft/quorum", floor: kernel},
 		{path: "raft/wire", floor: kernel, outside: []string{modProtobuf}},
 
-		{path: "internal/backend", floor: disk, imports: []string{"internal/schema"}, sideways: []string{"internal/faultpoint"}, outside: []string{modBbolt}},
-		{path: "internal/datadir", floor: disk, sideways: []string{"internal/vfs", "internal/wal"}},
+		{path: "internal/backend", floor: disk, imports: []string{"internal/kverr", "internal/schema"}, sideways: []string{"internal/faultpoint"}, outside: []string{modBbolt}},
+		{path: "internal/datadir", floor: disk, imports: []string{"raft/wire"}, sideways: []string{"internal/vfs", "internal/wal"}},
 		{path: "internal/faultpoint", floor: disk},
+		{
+			path: "internal/offline", floor: disk,
+			imports:  []string{"internal/membership", "internal/mvcc", "internal/request", "internal/schema", "raft/wire"},
+			sideways: []string{"internal/backend", "internal/datadir", "internal/vfs", "internal/wal"},
+			outside:  []string{modBbolt},
+		},
+		{path: "internal/steps", floor: disk},
 		{path: "internal/vfs", floor: disk, outside: []string{modSys}},
 		{
 			path: "internal/wal", floor: disk,
@@ -106,7 +122,7 @@ func house() []room {
 
 		{
 			path: "internal/node", floor: replica,
-			imports:  []string{"internal/backend", "internal/faultpoint", "internal/kverr", "internal/machine", "internal/mvcc", "internal/schema", "internal/wal", "raft", "raft/wire"},
+			imports:  []string{"internal/backend", "internal/faultpoint", "internal/kverr", "internal/machine", "internal/mvcc", "internal/schema", "internal/steps", "internal/wal", "raft", "raft/wire"},
 			sideways: []string{"internal/replica"},
 		},
 		{
@@ -116,40 +132,52 @@ func house() []room {
 
 		{
 			path: "internal/service", floor: meaning,
-			imports: []string{"internal/backend", "internal/faultpoint", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/watch", "raft/wire"},
+			imports: []string{"internal/auth", "internal/backend", "internal/faultpoint", "internal/interval", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/steps", "internal/token", "internal/watch", "raft/wire"},
+			outside: []string{modCrypto},
 		},
 
 		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modProtobuf}},
-		{path: "internal/api/ops", floor: edge, outside: []string{modGRPCMetrics, modPrometheus}},
+		{path: "internal/api/ops", floor: edge, outside: []string{modGRPC, modGRPCMetrics, modNet, modOtel, modOtelExport, modOtelGRPC, modOtelSDK, modPrometheus}},
 		{
 			path: "internal/api/peer", floor: edge,
 			imports: []string{"internal/kverr", "internal/membership", "internal/mvcc", "internal/request", "internal/schema"},
 			outside: []string{modProtobuf},
 		},
-		{path: "internal/api/port", floor: edge, outside: []string{modSys}},
+		{path: "internal/api/port", floor: edge, outside: []string{modNet, modSys}},
 		{
 			path: "internal/api/v3", floor: edge,
-			imports: []string{"internal/faultpoint", "internal/kverr", "internal/request", "internal/schema", "internal/service", "internal/watch"},
+			imports: []string{"internal/faultpoint", "internal/kverr", "internal/request", "internal/schema", "internal/service", "internal/steps", "internal/watch"},
 			outside: []string{modEtcdAPI, modGRPC, modProtobuf},
 		},
 		{
 			path: "internal/ctl", floor: edge,
-			outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modZap},
+			outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modProtobuf, modZap},
+		},
+		{
+			path: "internal/rebuild", floor: edge,
+			imports: []string{"internal/backend", "internal/datadir", "internal/membership", "internal/replica", "internal/schema", "internal/vfs", "internal/wal", "raft/wire"},
+			outside: []string{modClient, modCobra, modEtcdAPI, modZap},
+		},
+		{
+			path: "internal/utl", floor: edge,
+			imports:  []string{"internal/backend", "internal/kverr", "internal/offline"},
+			sideways: []string{"internal/ctl"},
+			outside:  []string{modCobra, modEtcdAPI},
 		},
 
 		{
 			path: "cmd/quoin", floor: assembly,
-			imports:  []string{"internal/ctl", "internal/faultpoint"},
+			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/rebuild", "internal/utl"},
 			sideways: []string{"embed", "internal/config"},
-			outside:  []string{modCobra, modEtcdAPI, modGRPC},
+			outside:  []string{modCobra, modEtcdAPI, modGRPC, modSystemd},
 		},
 		{
 			path: "embed", floor: assembly,
-			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v3", "internal/backend", "internal/certs", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v3", "internal/backend", "internal/certs", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/token", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 			sideways: []string{"internal/config", "internal/join"},
 			outside:  []string{modEtcdAPI, modGRPC, modPrometheus},
 		},
-		{path: "internal/config", floor: assembly},
+		{path: "internal/config", floor: assembly, imports: []string{"internal/token"}, outside: []string{modLumberjack, modSystemd, modYAML}},
 		{
 			path: "internal/join", floor: assembly,
 			imports:  []string{"internal/membership", "internal/schema", "raft/wire"},
@@ -172,7 +200,7 @@ func house() []room {
 		},
 		{
 			path: "sim/cluster", floor: beside,
-			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "internal/watch", "raft", "raft/wire"},
+			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "internal/watch", "raft", "raft/wire"},
 			sideways: []string{"internal/model", "sim/client", "sim/engine", "sim/plan"},
 		},
 		{path: "sim/engine", floor: beside},
@@ -181,7 +209,10 @@ func house() []room {
 		{path: "test/behaviour", floor: beside},
 		{path: "test/cluster", floor: beside},
 		{path: "test/deploy", floor: beside},
+		{path: "test/flags", floor: beside},
+		{path: "test/metrics", floor: beside},
 		{path: "test/policy", floor: beside},
+		{path: "test/tls", floor: beside},
 	}
 }
 
