@@ -49,15 +49,15 @@ func (b *block) at(rev schema.Rev) int {
 	return sort.Search(len(b.mains), func(i int) bool { return b.rev(i).Compare(rev) >= 0 })
 }
 
-// appended returns the block with one more sum, false if it has no room. It
-// may share memory with the receiver, behind what that can see.
-func (b block) appended(rev schema.Rev, sum uint32) (block, bool) {
+// add puts one more sum behind the others; false if there is no room. What it
+// writes to memory is behind what copies of the block can see.
+func (b *block) add(rev schema.Rev, sum uint32) bool {
 	const most = 1<<32 - 1
 	if len(b.mains) == 0 {
-		b = block{base: rev.Main, mains: make([]uint32, 0, blockRecords), sums: make([]uint32, 0, blockRecords)}
+		*b = block{base: rev.Main, mains: make([]uint32, 0, blockRecords), sums: make([]uint32, 0, blockRecords)}
 	}
 	if len(b.mains) >= blockRecords || rev.Main-b.base > most {
-		return b, false
+		return false
 	}
 	if rev.Sub != 0 && b.subs == nil {
 		b.subs = make([]uint32, len(b.mains), blockRecords)
@@ -66,7 +66,7 @@ func (b block) appended(rev schema.Rev, sum uint32) (block, bool) {
 		b.subs = append(b.subs, uint32(rev.Sub))
 	}
 	b.mains, b.sums = append(b.mains, uint32(rev.Main-b.base)), append(b.sums, sum)
-	return b, true
+	return true
 }
 
 // sums knows the checksum of every record of a file, by revision: 8 bytes a
@@ -123,13 +123,12 @@ func (s *sums) blockIndex(rev schema.Rev) int {
 
 // push adds the sum of a record above all before.
 func (s *sums) push(rev schema.Rev, sum uint32) {
-	next, ok := s.tail.appended(rev, sum)
-	if !ok {
+	if !s.tail.add(rev, sum) {
 		full := s.tail
 		s.seal(&full)
-		next, _ = block{}.appended(rev, sum)
+		s.tail = block{}
+		s.tail.add(rev, sum)
 	}
-	s.tail = next
 	s.n++
 }
 
@@ -175,7 +174,7 @@ func (s *sums) without(revs []schema.Rev) sums {
 func (b *block) cloned() block {
 	var c block
 	for i := range b.mains {
-		c, _ = c.appended(b.rev(i), b.sums[i])
+		c.add(b.rev(i), b.sums[i])
 	}
 	return c
 }
@@ -192,7 +191,7 @@ func (b *block) without(revs []schema.Rev) *block {
 			revs = revs[1:]
 		}
 		if len(revs) == 0 || revs[0] != rev {
-			kept, _ = kept.appended(rev, b.sums[i])
+			kept.add(rev, b.sums[i])
 		}
 	}
 	return &kept
@@ -207,7 +206,7 @@ func (s *sums) join(b *block) {
 	if n := len(s.blocks); n > 0 && len(s.blocks[n-1].mains)+len(b.mains) <= blockRecords/2 {
 		joined, ok := s.blocks[n-1].cloned(), true
 		for i := 0; ok && i < len(b.mains); i++ {
-			joined, ok = joined.appended(b.rev(i), b.sums[i])
+			ok = joined.add(b.rev(i), b.sums[i])
 		}
 		if ok {
 			s.blocks[n-1] = &joined
