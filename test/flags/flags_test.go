@@ -30,7 +30,7 @@ func fixed(o options) func(*testing.T, string) options {
 
 func scenarios() []scenario {
 	return slices.Concat(memberScenarios(), storageScenarios(), limitScenarios(), clusterScenarios(), discoveryScenarios(), clientTLSScenarios(), peerTLSScenarios(),
-		securityScenarios(), maintenanceScenarios(), logScenarios(), observeScenarios(), ownScenarios(), ignoredScenarios())
+		securityScenarios(), userScenarios(), maintenanceScenarios(), logScenarios(), observeScenarios(), ownScenarios(), ignoredScenarios())
 }
 
 // TestEffects: each option has its effect, in each form.

@@ -223,7 +223,7 @@ func peerTLSScenarios() []scenario {
 	)
 }
 
-// securityScenarios are of pages in browsers, and of passwords.
+// securityScenarios are of pages in browsers.
 func securityScenarios() []scenario {
 	return []scenario{
 		{name: "foreign pages", flags: "cors host-whitelist", options: fixed(options{"cors": "http://a.example:80", "host-whitelist": "127.0.0.1,b.example"}), see: func(t *testing.T, m *member) {
@@ -237,11 +237,6 @@ func securityScenarios() []scenario {
 					t.Errorf("%s: %d", host, status)
 				}
 			}
-		}},
-		{name: "tokens", flags: "auth-token", options: fixed(options{"auth-token": "x"}), refuses: &refusal{1, "auth: invalid auth options"}},
-		{name: "cost of passwords", flags: "bcrypt-cost auth-token-ttl", options: fixed(options{"bcrypt-cost": 99, "auth-token-ttl": 60}), see: func(t *testing.T, m *member) {
-			m.waitLog(t, "use default bcrypt cost instead of the invalid given cost")
-			told("auth-token-ttl", "60")(t, m)
 		}},
 	}
 }
