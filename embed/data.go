@@ -270,6 +270,9 @@ func (d *data) restore(cfg *config.Config) (*machine.Machine, error) {
 	if err == nil {
 		err = checkVersions(m)
 	}
+	if err == nil {
+		m.AlignStorageVersion()
+	}
 	return m, err
 }
 

@@ -126,18 +126,26 @@ func TestDowngradeTo36(t *testing.T) {
 	for _, m := range members {
 		wantStorage(t, m, "3.6.0")
 	}
-	for _, program := range []process.Program{process.Etcd36(), process.Quoin()} {
-		for _, m := range members {
-			m.Stop()
-			m.Become(program)
-			m.Restart()
-			if got := ourCtl(t, m.Endpoint()).must(t, "get", "key49"); got != "key49\n49\n" {
-				t.Errorf("%s: %q", program.Name, got)
-			}
-		}
-	}
+	replaceAll(t, members, process.Etcd36())
+	eventually(t, "the downgrade to end by itself", func() bool {
+		return strings.Contains(ctl.run(t, "endpoint", "status", "-w", "fields").out, `"DowngradeEnabled" : false`)
+	})
+	replaceAll(t, members, process.Quoin())
 	for _, m := range members {
 		wantStorage(t, m, "3.7.0")
+	}
+}
+
+// replaceAll replaces one member after the other by another program on the same directory.
+func replaceAll(t *testing.T, members []*process.Server, program process.Program) {
+	t.Helper()
+	for _, m := range members {
+		m.Stop()
+		m.Become(program)
+		m.Restart()
+		if got := ourCtl(t, m.Endpoint()).must(t, "get", "key49"); got != "key49\n49\n" {
+			t.Errorf("%s: %q", program.Name, got)
+		}
 	}
 }
 

@@ -62,7 +62,12 @@ func TestLostQuorum(t *testing.T) {
 func join(t *testing.T, to *process.Server, name string) *process.Server {
 	t.Helper()
 	ctl, peer := ourCtl(t, to.Endpoint()), process.FreeAddress(t)
-	added := ctl.must(t, "member", "add", name, "--learner", "--peer-urls", "http://"+peer)
+	var added string
+	eventually(t, name+" to be added", func() bool { // the members have to have been connected for some seconds
+		a := ctl.run(t, "member", "add", name, "--learner", "--peer-urls", "http://"+peer)
+		added = a.out
+		return a.code == 0
+	})
 	id := strings.Fields(added)[1]
 	cluster := field(t, added, "ETCD_INITIAL_CLUSTER=")
 	s := process.Prepare(t, process.Config{

@@ -45,7 +45,7 @@ func (a *apply) setClusterVersion(version string) {
 	}
 	a.out.Lowered = lower(version, before)
 	a.write(write)
-	a.alignStorageVersion()
+	a.AlignStorageVersion()
 	a.replyEmpty()
 }
 
@@ -56,9 +56,10 @@ func lower(version, than string) bool {
 	return err1 == nil && err2 == nil && v.Less(o)
 }
 
-// alignStorageVersion marks the storage with the version of the cluster: every member's server can read what any member writes. A cluster
-// of the undecided version says nothing about its storage.
-func (m *Machine) alignStorageVersion() {
+// AlignStorageVersion marks the storage with the version of the cluster: every member's server can read what any member writes. A cluster
+// of the undecided version says nothing about its storage. Every change of the version does it; after Restore it is for whoever has found the
+// versions to be ones that this server knows, as the writer of the storage may have stopped before it had marked it.
+func (m *Machine) AlignStorageVersion() {
 	v, err := membership.ParseVersion(m.members.Version())
 	if err != nil || v == undecidedVersion {
 		return

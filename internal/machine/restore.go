@@ -36,7 +36,6 @@ func Restore(cfg Config, storage Storage, saved Saved, openReader func() mvcc.Re
 	if err := m.restoreKeySpace(saved, openReader); err != nil {
 		return nil, fmt.Errorf("machine: restoring the key space: %w", err)
 	}
-	m.alignStorageVersion() // whoever wrote the storage may have stopped before it had marked it
 	return m, nil
 }
 
