@@ -59,6 +59,23 @@ func TestReceive(t *testing.T) {
 	}
 }
 
+// TestReceiveLeavesRoom: a file that would take more than it may is given up, and nothing of it is left.
+func TestReceiveLeavesRoom(t *testing.T) {
+	mem := vfs.NewMem()
+	d := open(t, mem, "/var/data")
+	mem.Limit(32 << 20)
+	d.KeepFreeBytes = 1 << 20
+	if _, err := d.Receive(t.Context(), strings.NewReader(strings.Repeat("x", 33<<20)), at7); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a file that is too large: %v", err)
+	}
+	if names, err := mem.List("/var/data/member/snap"); err != nil || len(names) > 0 {
+		t.Errorf("left are %v, %v", names, err)
+	}
+	if _, err := d.Receive(t.Context(), strings.NewReader(strings.Repeat("x", 30<<20)), at7); err != nil {
+		t.Errorf("a file for which there is room: %v", err)
+	}
+}
+
 // TestReceiveFails lets every call to the disk fail, the body break, and the check refuse: nothing is left but, where it was, the file from before.
 func TestReceiveFails(t *testing.T) {
 	broken := errors.New("broken")
