@@ -132,6 +132,7 @@ type summed struct {
 	from io.ReadCloser
 	sum  hash.Hash
 	held []byte // what was read and may be the sum
+	next [32 << 10]byte
 	err  error
 }
 
@@ -139,9 +140,8 @@ var errSum = errors.New("the snapshot does not have the checksum that it ends wi
 
 func (s *summed) Read(b []byte) (int, error) {
 	for s.err == nil && len(s.held) <= sha256.Size {
-		chunk := make([]byte, 64<<10)
-		n, err := s.from.Read(chunk)
-		s.held, s.err = append(s.held, chunk[:n]...), err
+		n, err := s.from.Read(s.next[:])
+		s.held, s.err = append(s.held, s.next[:n]...), err
 	}
 	if n := len(s.held) - sha256.Size; n > 0 {
 		n = copy(b, s.held[:n])
