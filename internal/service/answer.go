@@ -41,6 +41,13 @@ func (a Answer) Whole() []byte {
 	return b
 }
 
+// Close gives back what the answer holds.
+func (a Answer) Close() {
+	if a.Large != nil {
+		a.Large.Close()
+	}
+}
+
 // Large is a response that is encoded when it is sent. Pieces and sizes are fixed from the beginning; Next encodes one after the other.
 // Close must be called when the client has everything or is gone: until then the records stay readable and the memory stays charged.
 //

@@ -342,3 +342,39 @@ func TestJSONIsCharged(t *testing.T) {
 		t.Errorf("left in the budget: %+v", s)
 	}
 }
+
+// TestChunksAreCharged: a stream of answers has room for each large chunk, until whoever sends it is done with it, and waits for that.
+func TestChunksAreCharged(t *testing.T) {
+	m := start(t, func(o *servicetest.Options) {
+		o.Service.MaxRequestBytes, o.Service.RangeBudgetBytes = 256<<10, 1<<20
+	})
+	load(t, m, listKeys, 300)
+	raw := (&request.Range{Key: []byte("k"), RangeEnd: []byte("l")}).Append(nil)
+	charged, keys := 0, 0
+	check(t, m.AnswerRangeStream(t.Context(), raw, func(chunk service.Answer) error {
+		if chunk.Large != nil {
+			charged++
+			if s := m.RangeBudget(); s.Answers != 1 || s.UsedBytes != int64(chunk.Large.Size()) {
+				t.Errorf("%+v for a chunk of %d bytes", s, chunk.Large.Size())
+			}
+		}
+		var r pb.RangeStreamResponse
+		check(t, proto.Unmarshal(chunk.Whole(), &r))
+		keys += len(r.RangeResponse.Kvs)
+		return nil
+	}))
+	if charged < 5 || keys != listKeys {
+		t.Errorf("%d chunks were charged, %d keys came", charged, keys)
+	}
+	taker := answer(t, m, all())
+	defer taker.Close()
+	var kept []service.Answer
+	err := m.AnswerRangeStream(t.Context(), raw, func(chunk service.Answer) error {
+		kept = append(kept, chunk)
+		return nil
+	})
+	wantError(t, "a stream whose chunks nobody sends", err, service.ErrBusy)
+	for _, chunk := range kept {
+		chunk.Close()
+	}
+}

@@ -19,9 +19,15 @@ var (
 	errStreamFilter = &kverr.Error{Symbol: "StreamFilter", Code: kverr.CodeUnimplemented, Text: "RangeStream does not support revision filters"}
 )
 
-// RangeStream answers a RangeRequest in chunks, each handed to send in wire form. The chunks merged are what Range answers; header, count
-// and more come with the last one. Between two chunks no view is held, so a slow client costs nothing.
+// RangeStream answers a RangeRequest in chunks, each handed to send in wire form.
 func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk []byte) error) error {
+	return s.AnswerRangeStream(ctx, raw, func(chunk Answer) error { return send(chunk.Whole()) })
+}
+
+// AnswerRangeStream answers a RangeRequest in chunks, each handed to send, which closes what is large. The chunks merged are what Range
+// answers; header, count and more come with the last one. Between two chunks no view is held, so a slow client costs the chunks that it has
+// not taken, and for those there must be room.
+func (s *Service) AnswerRangeStream(ctx context.Context, raw []byte, send func(chunk Answer) error) error {
 	var r request.Range
 	if err := r.Unmarshal(raw); err != nil {
 		return err
@@ -36,8 +42,9 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 	if err != nil {
 		return err
 	}
-	checked := func(chunk []byte) error {
+	checked := func(chunk Answer) error {
 		if err := pass.recheck(); err != nil {
+			chunk.Close()
 			return err
 		}
 		return send(chunk)
@@ -50,7 +57,7 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 }
 
 // streamInOrder sends a range in key order, each chunk from the newest view. It takes over view.
-func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request.Range, send func([]byte) error) error {
+func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request.Range, send func(Answer) error) error {
 	q := s.pages.query(machine.Query(r), view)
 	pager, err := view.Pager(q)
 	if err != nil {
@@ -59,26 +66,41 @@ func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request
 	}
 	s.pages.remember(q, view, pager.More())
 	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(r, pager), size: chunkSize{s.cfg.MaxRequestBytes, firstChunkKeys}}
+	var room hold
 	for {
 		chunk, last, err := chunks.next()
 		view.Release()
 		if err != nil {
+			room.release()
 			return err
 		}
-		if err := send(chunk); err != nil || last {
+		if err := send(encoded(chunk, room)); err != nil || last {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if room, err = s.roomForChunk(ctx, len(chunk)); err != nil {
+			return err
+		}
 		if view, err = s.member.View(); err != nil {
+			room.release()
 			return err
 		}
 		if err := pager.Move(view); err != nil {
+			room.release()
 			view.Release()
 			return err
 		}
 	}
+}
+
+// roomForChunk charges the next chunk, which is at most twice as large as the last one, or nearly so.
+func (s *Service) roomForChunk(ctx context.Context, last int) (hold, error) {
+	if last <= smallAnswerBytes {
+		return hold{}, nil
+	}
+	return s.charge(ctx, 2*int64(last))
 }
 
 // streamable refuses what cannot be answered piece by piece.
@@ -95,7 +117,7 @@ func streamable(r *request.Range) error {
 
 // streamSorted answers a request that names another target than the key but no order: what Range answers, cut into chunks. (etcd sorts
 // each chunk by itself and goes on from its last key, and so repeats and loses keys when there is more than one chunk.)
-func (s *Service) streamSorted(view *mvcc.View, r *request.Range, send func([]byte) error) error {
+func (s *Service) streamSorted(view *mvcc.View, r *request.Range, send func(Answer) error) error {
 	all, err := machine.Range(view, machine.Query(r))
 	if err != nil {
 		return err
@@ -106,12 +128,12 @@ func (s *Service) streamSorted(view *mvcc.View, r *request.Range, send func([]by
 		all.KVs = all.KVs[keys.keys:]
 		chunk := request.AppendRangeChunk(nil, nil, &piece)
 		keys.adapt(len(chunk))
-		if err := send(chunk); err != nil {
+		if err := send(Answer{Bytes: chunk}); err != nil {
 			return err
 		}
 	}
 	h := s.headerAt(view.Rev())
-	return send(request.AppendRangeChunk(nil, &h, &all))
+	return send(Answer{Bytes: request.AppendRangeChunk(nil, &h, &all)})
 }
 
 // toCome is the number of keys that the stream will carry.

@@ -172,10 +172,19 @@ func kvStreams(svc *service.Service) map[string]grpc.StreamHandler {
 		if err := stream.RecvMsg(in); err != nil {
 			return err
 		}
-		return toStreamStatus(svc.RangeStream(stream.Context(), in.bytes, func(chunk []byte) error {
-			return stream.SendMsg(&frame{bytes: chunk})
+		return toStreamStatus(svc.AnswerRangeStream(stream.Context(), in.bytes, func(chunk service.Answer) error {
+			return sendChunk(stream, chunk)
 		}))
 	}}
+}
+
+// sendChunk sends one of several answers.
+func sendChunk(stream grpc.ServerStream, chunk service.Answer) error {
+	f := &frame{bytes: chunk.Bytes}
+	if chunk.Large != nil {
+		f.sending = newSending(chunk.Large)
+	}
+	return stream.SendMsg(f)
 }
 
 func leaseUnary(svc *service.Service) map[string]bytesCall {
