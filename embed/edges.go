@@ -128,7 +128,7 @@ func connectionGauges(l *port.Limit) []ops.Gauge {
 	return []ops.Gauge{
 		{Name: "quoin_client_connections", Help: "Connections of clients.", Read: func() float64 { return float64(l.State().Open) }},
 		{Name: "quoin_client_connections_waiting", Help: "Connections of clients that have made no request yet.", Read: func() float64 { return float64(l.State().Waiting) }},
-		{Name: "quoin_client_connections_refused", Help: "Connections of clients closed since the start because there were too many.", Read: func() float64 { return float64(l.State().Refused) }},
+		{Name: "quoin_client_connections_refused_total", Help: "Connections of clients closed because there were too many.", Counts: true, Read: func() float64 { return float64(l.State().Refused) }},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/replica"
@@ -87,6 +88,7 @@ func (n *Node) replace(s *wire.Snapshot) (*replica.Batch, schema.Applied, error)
 		n.hashing = nil
 	}
 	batch := n.cfg.Applier.Install(m, at)
+	n.compactionBegan = time.Time{}
 	if !m.Compacting() {
 		n.wakeCompacted()
 	}

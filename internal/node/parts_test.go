@@ -47,14 +47,17 @@ func TestRoundsAreAskedAgain(t *testing.T) {
 	unknown := func(uint64) bool { return false }
 	first, second := wait(), wait()
 	r := rounds{current: 7, inFlight: []*readWaiter{first}, waiting: []*readWaiter{second}}
+	overdue := false
 	for range 2 * roundTicks {
-		r.age(func(id uint64) bool { return id == 7 })
+		overdue = r.age(func(id uint64) bool { return id == 7 }) || overdue
 	}
-	if r.current != 7 {
+	if r.current != 7 || overdue {
 		t.Error("a round whose index is known is asked again")
 	}
-	for range roundTicks {
-		r.age(unknown)
+	for i := range roundTicks {
+		if overdue := r.age(unknown); overdue != (i == roundTicks-1) {
+			t.Errorf("overdue after %d ticks: %v", i+1, overdue)
+		}
 	}
 	if r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
 		t.Fatalf("after its time round %d is under way, %d reads wait", r.current, len(r.waiting))

@@ -208,7 +208,7 @@ func TestMaxConnections(t *testing.T) {
 	check(t, get(t.Context(), held))
 	body, err := fetch(t.Context(), metrics, nil, "HTTP/1.1", "GET", "/metrics", "")
 	check(t, err)
-	if !strings.Contains(body, "\nquoin_client_connections 2\n") || strings.Contains(body, "\nquoin_client_connections_refused 0\n") {
+	if !strings.Contains(body, "\nquoin_client_connections 2\n") || strings.Contains(body, "\nquoin_client_connections_refused_total 0\n") {
 		t.Error("the metrics do not tell")
 	}
 	kept.CloseIdleConnections()
