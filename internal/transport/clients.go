@@ -1,9 +1,7 @@
 package transport
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -60,7 +58,7 @@ func (c clients) close() {
 	}
 }
 
-// newHTTPTransport speaks HTTP/1.1 only: peers offer more in their TLS handshake than they speak. readTimeout zero is no limit.
+// newHTTPTransport speaks HTTP/1.1 only. readTimeout zero is no limit.
 func newHTTPTransport(cfg Config, readTimeout time.Duration) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -75,7 +73,6 @@ func newHTTPTransport(cfg Config, readTimeout time.Duration) *http.Transport {
 	}
 	t := &http.Transport{
 		Protocols:           &protocols,
-		TLSClientConfig:     dialerTLS(cfg.TLS),
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     cfg.Timing.IO * 9 / 10, // before the peer gives up on the connection, but not between two probes
 		MaxIdleConnsPerHost: 4,
@@ -87,13 +84,6 @@ func newHTTPTransport(cfg Config, readTimeout time.Duration) *http.Transport {
 		t.DialTLSContext = cfg.OverTLS(dial)
 	}
 	return t
-}
-
-// dialerTLS is c with HTTP/1.1 as the only protocol.
-func dialerTLS(c *tls.Config) *tls.Config {
-	c = cmp.Or(c, &tls.Config{MinVersion: tls.VersionTLS12}).Clone()
-	c.NextProtos = nil
-	return c
 }
 
 // timedConn gives every single read and write a time in which something must happen. Zero is no limit.

@@ -3,7 +3,6 @@ package transport
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -45,14 +44,14 @@ type Config struct {
 	ClusterID uint64
 	Version   string   // of this member, as "3.7.3"
 	PeerURLs  []string // under which this member is reached
-	TLS       *tls.Config
 	Local     Local
 	Metrics   Metrics
 	Timing    Timing
 	// Short tells whether room on this member's disk is short, which peers learn by their probes. Nil: never. It must not block.
 	Short func() bool
 
-	// OverTLS returns the function that opens a connection with dial and takes it through TLS; TLS has no effect then. Nil: TLS says how.
+	// OverTLS returns the function that opens a connection with dial and takes it through TLS. It must not agree on a protocol: peers offer
+	// more than they speak. Nil: the system's authorities are trusted, and no certificate is shown.
 	OverTLS func(dial DialFunc) DialFunc
 	// Dial opens connections to peers. Nil: a net.Dialer with DialTimeout.
 	Dial DialFunc

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -55,8 +56,20 @@ func overTLS(t *testing.T, id uint64, cert tls.Certificate, pool *x509.CertPool)
 	self := Peer{ID: id, URLs: []string{"https://" + l.Addr().String()}}
 	m.Transport = New(Config{
 		ID: id, ClusterID: cluster, Version: "3.7.3", PeerURLs: self.URLs, Local: m.local,
-		// A protocol that a caller's configuration offers is not spoken here.
-		TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}},
+		OverTLS: func(dial DialFunc) DialFunc {
+			return func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				session := tls.Client(conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", Certificates: []tls.Certificate{cert}})
+				if err := session.HandshakeContext(ctx); err != nil {
+					_ = conn.Close()
+					return nil, err
+				}
+				return session, nil
+			}
+		},
 	})
 	m.server = &http.Server{
 		Handler: m.Handler(), ErrorLog: log.New(io.Discard, "", 0), ReadTimeout: 200 * time.Millisecond, // streams outlive it
