@@ -130,6 +130,36 @@ func toolLines() []string {
 	return lines
 }
 
+// TestToolSequences gives each tool a server of its own and the same sequence of commands, which change it: both print the same.
+func TestToolSequences(t *testing.T) {
+	start := func() string {
+		return process.Start(t, process.Config{Program: process.Etcd(), Builder: builder, Volatile: true}).Endpoint()
+	}
+	ours, theirs := ourCtl(t, start()), theirCtl(t, start())
+	ids := regexp.MustCompile(`[0-9a-f]{12,20}|remaining\([0-9]+s\)|127\.0\.0\.1:[0-9]+|"raft_?[tT]erm" ?: ?[0-9]+`)
+	for _, line := range []string{
+		"lease grant 100", "lease grant 100 -w fields", "lease grant", "lease grant x", "lease revoke", "lease revoke zz", "lease revoke 12", "lease timetolive",
+		"lease timetolive 12", "lease timetolive 12 -w json", "lease timetolive 12 -w fields", "lease keep-alive 12 --once", "lease keep-alive", "lease list -w table",
+		"put leased 1 --lease 12", "auth status", "auth status -w json", "auth status -w fields", "auth enable", "auth enable x", "user add", "user add root:pw", "user add u:pw",
+		"user add u:pw", "user add n --no-password", "user list", "user list -w json", "user get u", "user get u -w fields", "user get u -w json", "role add r", "role add r",
+		"role add", "role list", "role list -w fields", "role list -w json", "role grant-permission r read a", "role grant-permission r write a b",
+		"role grant-permission r readwrite p --prefix", "role grant-permission r read f --from-key", "role grant-permission r", "role grant-permission r eat a",
+		"role grant-permission r read a b --prefix", "role get r", "role get r -w json", "role get r -w fields", "role get x", "user grant-role u r", "user grant-role u",
+		"user get u", "user get u --detail", "role revoke-permission r a", "role revoke-permission r a b", "role revoke-permission r p --prefix", "role revoke-permission r",
+		"user revoke-role u r", "user delete n", "user delete", "user delete zz", "role delete r", "role delete r", "auth enable", "auth status", "get a",
+		"--user root:pw get a", "--user u:wrong get a", "--user root:pw auth disable", "auth disable x",
+	} {
+		args := strings.Fields(line)
+		want, got := theirs.run(t, args...), ours.run(t, args...)
+		for _, a := range []*toolAnswer{&want, &got} {
+			a.out, a.errs = ids.ReplaceAllString(a.out, "ID"), ids.ReplaceAllString(a.errs, "ID")
+		}
+		if got.out != want.out || got.code != want.code || strings.Count(want.errs, "\n") == 1 && got.errs != want.errs {
+			t.Errorf("%s: exit %d\n%s%s\nwant exit %d\n%s%s", line, got.code, got.out, got.errs, want.code, want.out, want.errs)
+		}
+	}
+}
+
 // TestOfflineTools runs etcdutl and ours on the same files.
 func TestOfflineTools(t *testing.T) {
 	server := process.Start(t, process.Config{Program: process.Etcd(), Builder: builder, Volatile: true})

@@ -86,7 +86,9 @@ func Tool() *cobra.Command {
 }
 
 func (g *globals) dataCommands() []*cobra.Command {
-	return []*cobra.Command{putCommand(g), getCommand(g), deleteCommand(g), watchCommand(g)}
+	return []*cobra.Command{
+		putCommand(g), getCommand(g), deleteCommand(g), watchCommand(g), g.leaseCommand(), g.authCommand(), g.userCommand(), g.roleCommand(),
+	}
 }
 
 func (g *globals) operatorCommands() []*cobra.Command {
@@ -110,7 +112,11 @@ func serverError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, context.Canceled) {
+	var exit *ExitError
+	switch {
+	case errors.As(err, &exit):
+		return err // it has its code and words
+	case errors.Is(err, context.Canceled):
 		return fail(ExitFailure, "interrupted")
 	}
 	return fail(ExitFailure, "%s", describe(err))

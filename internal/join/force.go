@@ -20,7 +20,7 @@ type Log struct {
 
 // Forced turns a log into that of a cluster of one.
 type Forced struct {
-	// Last is the index of the last old entry that stays; the tail behind it was never committed as far as this member knows, and goes.
+	// Last is the index of the last old entry that stays; what is behind it goes.
 	Last uint64
 	// Entries come behind Last. They count as committed.
 	Entries []wire.Entry
@@ -34,8 +34,8 @@ var (
 	errRemoved  = errors.New("this member was removed from its cluster, and its id never comes back: start it with an empty directory, or force the cluster from another member's data")
 )
 
-// ForceNewCluster makes self the only member of the cluster whose log this is: it raises the commit index to what was applied, drops what
-// is not committed, and appends a change that makes self a voter, if it is none, and one that removes each other member. cluster is the
+// ForceNewCluster makes self the only member of the cluster whose log this is: it counts what the log holds as committed (see keep), and
+// appends a change that makes self a voter, if it is none, and one that removes each other member. cluster is the
 // membership as of log.Applied; peerURLs are self's, for a self that is no member yet. Nothing that is passed is modified.
 //
 // What the others have committed beyond this log is lost. Should they still run, they are told that they were removed, and stop.
@@ -44,6 +44,7 @@ func ForceNewCluster(log Log, cluster *membership.Cluster, self uint64, peerURLs
 	if last := log.Mark + uint64(len(log.Entries)); commit > last || log.Applied < log.Mark {
 		return Forced{}, fmt.Errorf("%w: it has %d to %d, %d is applied and %d committed", errShortLog, log.Mark+1, last, log.Applied, log.HardState.Commit)
 	}
+	commit = keep(log, commit, self)
 	members, err := membersAt(log, commit, cluster)
 	switch {
 	case err != nil:
@@ -62,6 +63,22 @@ func ForceNewCluster(log Log, cluster *membership.Cluster, self uint64, peerURLs
 	}
 	f.HardState.Commit = f.Last + uint64(len(f.Entries))
 	return f, nil
+}
+
+// keep is how far the log stays. What was committed may be known to the lost members alone: the last writes that this member acknowledged
+// are in its log, but that they are committed often is not. So the tail counts as committed as well. Nobody was told that it failed, and
+// nobody is left who knows better. It ends before an entry that would remove self, or that is damaged.
+func keep(log Log, commit, self uint64) uint64 {
+	for _, e := range log.Entries[commit-log.Mark:] {
+		if e.Type != wire.EntryNormal {
+			var cc wire.ConfChange
+			if err := cc.Unmarshal(e.Data); err != nil || cc.Type == wire.ConfChangeRemoveNode && cc.NodeID == self {
+				return commit
+			}
+		}
+		commit = e.Index
+	}
+	return commit
 }
 
 // membersAt is the membership at commit: the applied one, and what the committed rest of the log does to it.

@@ -75,14 +75,16 @@ func TestForceNewCluster(t *testing.T) {
 		mark, applied, commit uint64
 		want                  string
 	}{
-		{"three become one", "1 2 3", "n n n n", 0, 3, 3, "last 3, 4/5:1 2, 5/5:1 3, term 5 vote 2 commit 5"},
+		{"three become one", "1 2 3", "n n n n", 0, 4, 4, "last 4, 5/5:1 2, 6/5:1 3, term 5 vote 2 commit 6"},
+		{"the tail stays", "1 2 3", "n n n n", 0, 3, 3, "last 4, 5/5:1 2, 6/5:1 3, term 5 vote 2 commit 6"},
+		{"the tail up to the own removal", "1 2 3", "n n -1 n", 0, 1, 1, "last 2, 3/5:1 2, 4/5:1 3, term 5 vote 2 commit 4"},
 		{"applied beyond commit", "1 2 3", "n n n n", 0, 4, 3, "last 4, 5/5:1 2, 6/5:1 3, term 5 vote 2 commit 6"},
 		{"committed beyond applied", "1 2 3", "n n n n", 0, 1, 4, "last 4, 5/5:1 2, 6/5:1 3, term 5 vote 2 commit 6"},
 		{"behind a mark", "1 2", "n n", 100, 101, 102, "last 102, 103/5:1 2, term 5 vote 2 commit 103"},
 		{"nothing but a mark", "1 2", "", 100, 100, 0, "last 100, 101/5:1 2, term 5 vote 2 commit 101"},
 		{"alone already", "1", "n n", 0, 2, 2, "last 2, , term 5 vote 2 commit 2"},
 		{"added, not applied", "1 2", "n +3 +4l", 0, 1, 3, "last 3, 4/5:1 2, 5/5:1 3, 6/5:1 4, term 5 vote 2 commit 6"},
-		{"added, not committed", "1 2", "n +3", 0, 1, 1, "last 1, 2/5:1 2, term 5 vote 2 commit 2"},
+		{"added, not committed", "1 2", "n +3", 0, 1, 1, "last 2, 3/5:1 2, 4/5:1 3, term 5 vote 2 commit 4"},
 		{"removed, not applied", "1 2 3", "n -2", 0, 1, 2, "last 2, 3/5:1 3, term 5 vote 2 commit 3"},
 		{"added and applied", "1 2 3", "n +3", 0, 2, 2, "last 2, 3/5:1 2, 4/5:1 3, term 5 vote 2 commit 4"},
 		{"learners go as well", "1 2l", "n", 0, 1, 1, "last 1, 2/5:1 2, term 5 vote 2 commit 2"},
