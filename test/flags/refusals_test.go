@@ -1,9 +1,14 @@
 package flags
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // TestRefusals: what cannot be is refused at once, in each form, with etcd's exit code and words. A value that does not parse is an error of
@@ -113,6 +118,38 @@ func TestInsteadOfAMember(t *testing.T) {
 		m.run(t)
 		if code := m.ended(t); code != 0 || !strings.HasPrefix(m.out.text(), want) || m.log.text() != "" {
 			t.Errorf("%s: exit code %d, %s", arg, code, m.out.text())
+		}
+	}
+}
+
+// TestConfigFile: a file named by a flag or a variable takes the place of all other options, and its unknown keys are told of.
+func TestConfigFile(t *testing.T) {
+	for _, byFlag := range []bool{true, false} {
+		dir := t.TempDir()
+		path := writeFile(t, base(dir).with(options{"max-txn-ops": 2}), filepath.Join(dir, "conf.yml"))
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(bytes.TrimSuffix(content, []byte("}")), `,"proxy":"off"}`...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args, env := []string{"--name=other"}, []string{"ETCD_MAX_TXN_OPS=nonsense", "ETCD_CONFIG_FILE=" + path}
+		if byFlag {
+			args, env = append(args, "--config-file="+path), env[:1]
+		}
+		m := command(t, dir, args, env)
+		m.run(t)
+		m.ready(t)
+		if line := m.waitLog(t, "unknown key in the configuration file"); line["key"] != "proxy" {
+			t.Errorf("%v", line)
+		}
+		m.waitLog(t, "loaded server configuration, other configuration command line flags and environment variables will be ignored if provided")
+		if _, err := m.client(t).Txn(t.Context()).Then(clientv3.OpPut("a", ""), clientv3.OpPut("b", ""), clientv3.OpPut("c", "")).Commit(); err == nil {
+			t.Error("the file's limit does not count")
+		}
+		if m.logged("starting")["name"] != "a" {
+			t.Error("the flag counts beside the file")
 		}
 	}
 }
