@@ -61,7 +61,7 @@ func seeIdentity(t *testing.T, m *member) {
 	m.eventually(t, "the member is announced", func() (ok bool) {
 		var err error
 		list, err = c.MemberList(t.Context())
-		return err == nil && list.Members[0].Name != ""
+		return err == nil && len(list.Members[0].ClientURLs) > 0
 	})
 	one := list.Members[0]
 	if one.Name != "b" || strings.Join(one.ClientURLs, " ") != "http://192.0.2.9:9" || strings.Join(one.PeerURLs, " ") != "http://192.0.2.9:7 http://192.0.2.9:8" {
