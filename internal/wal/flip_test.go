@@ -94,3 +94,53 @@ func flipOne(t *testing.T, c Config, mem *vfs.Mem, rng *rand.Rand, segments []st
 	wantEntries(t, r.Entries, want.Entries[:len(r.Entries)])
 	return "cut"
 }
+
+// TestVerify: damage in a segment that is not written any more is found while the log is in use.
+func TestVerify(t *testing.T) {
+	mem, c := memConfig(t)
+	l := createLog(t, c)
+	for i := uint64(1); i <= 30; i++ {
+		must(t, l.Write(one(i, 700)))
+	}
+	sealed := l.Sealed()
+	if len(sealed) < 3 {
+		t.Fatalf("sealed are %v", sealed)
+	}
+	for _, seq := range append(sealed, l.tail.seq, 99) {
+		must(t, l.Verify(seq))
+	}
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	missed := 0
+	for range 300 {
+		seq := sealed[rng.IntN(len(sealed))]
+		path, _ := l.sealedPath(seq)
+		f, err := mem.OpenWrite(path)
+		must(t, err)
+		size, err := f.Size()
+		must(t, err)
+		at, mask := rng.Int64N(size), byte(1)<<rng.IntN(8)
+		var b [1]byte
+		_, err = f.ReadAt(b[:], at)
+		must(t, err)
+		_, err = f.WriteAt([]byte{b[0] ^ mask}, at)
+		must(t, err)
+		var corrupt *CorruptionError
+		switch err := l.Verify(seq); {
+		case err == nil:
+			missed++ // it hit padding
+		case !errors.As(err, &corrupt) || corrupt.File != path:
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		_, err = f.WriteAt(b[:], at)
+		must(t, errors.Join(err, f.Close()))
+		must(t, l.Verify(seq))
+	}
+	if missed > 15 {
+		t.Errorf("seed %d: %d of 300 flips were not found", seed, missed)
+	}
+	must(t, l.Write(Batch{Mark: &Mark{Index: 29, Term: 1}, HardState: state(1, 29)}))
+	must(t, l.Release(29))
+	must(t, l.Purge(1))
+	must(t, l.Verify(sealed[0]))
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -119,7 +120,9 @@ func parseRecord(b []byte) (t RecordType, crc uint32, data []byte, err error) {
 			value, n = protowire.ConsumeVarint(b)
 			t = RecordType(value)
 		case num == 2 && typ == protowire.VarintType:
-			value, n = protowire.ConsumeVarint(b)
+			if value, n = protowire.ConsumeVarint(b); value > math.MaxUint32 {
+				return 0, 0, nil, fmt.Errorf("checksum %#x of more than 32 bits", value)
+			}
 			crc = uint32(value)
 		case num == 3 && typ == protowire.BytesType:
 			data, n = protowire.ConsumeBytes(b)
