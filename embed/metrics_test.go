@@ -94,7 +94,7 @@ func TestMetricsAtStart(t *testing.T) {
 var usedMetrics = strings.Fields(`
 	etcd_server_learner_promote_failures etcd_server_apply_duration_seconds etcd_server_range_duration_seconds
 	etcd_server_request_duration_seconds etcd_server_healthcheck etcd_server_healthchecks_total etcd_server_client_requests_total
-	etcd_debugging_server_alarms etcd_network_peer_sent_failures_total`)
+	etcd_debugging_server_alarms`)
 
 // TestMetricsInUse: what clients do is counted as etcd counts it.
 func TestMetricsInUse(t *testing.T) {
