@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/api/ops"
+	v3 "github.com/quoin-kv/quoin/internal/api/v3"
 	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/lease"
@@ -40,8 +41,8 @@ func (m *Member) serviceConfig(cfg *config.Config, metrics *ops.Metrics) service
 		Name: cfg.Name, ClientURLs: cfg.AdvertiseClientURLs.Strings(),
 		Version: version.Version, ClusterVersion: clusterVersion,
 		MaxRequestBytes: int(cfg.MaxRequestBytes), MaxTxnOps: int(cfg.MaxTxnOps), QuotaBytes: cfg.QuotaBytes, KeepNoSpaceAlarm: cfg.KeepNoSpaceAlarm,
-		RangeBudgetBytes: cfg.RangeBudgetBytes,
-		AutoCompaction:   autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
+		RangeBudgetBytes: cfg.RangeBudgetBytes, HasRoom: v3.FromGateway,
+		AutoCompaction: autoCompaction(cfg), AutoDefragPercent: int(cfg.AutoDefragPercent),
 		ElectionTimeout: millis(cfg.ElectionMs), ProgressInterval: cfg.WatchProgress, MinLeaseTTL: minLeaseTTL(cfg), LeaseCheckpoint: leaseCheckpoint(cfg),
 		DowngradeCheck: cfg.DowngradeCheckTime, StrictReconfig: cfg.StrictReconfigCheck, Access: m.access, Short: m.peers.transport.Short,
 		Peers: m.peers.client, MembersChanged: m.peers.setMembers, SelfRemoved: m.selfRemoved,

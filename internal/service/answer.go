@@ -290,6 +290,9 @@ func (r *reading) admit(bytes int64) (again bool, err error) {
 		r.hold.resize(max(bytes, r.hold.bytes))
 		return false, nil
 	}
+	if r.svc.hasRoom(r.ctx) {
+		return false, nil
+	}
 	var ok bool
 	if r.hold, ok = r.svc.budget.try(bytes); ok {
 		return false, nil

@@ -46,6 +46,8 @@ type Config struct {
 	LeaseCheckpoint  time.Duration // between two notes in the log of the time that long leases have left; 0 for none
 	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
 	RangeBudgetBytes int64         // memory of large answers under way; 0 or less for no bound
+	// HasRoom says that the memory of a call's answer was charged before, by AdmitJSON; nil for never.
+	HasRoom func(ctx context.Context) bool
 	HashChecks       HashChecks    // the zero value: members never compare their data
 	Metrics          Metrics
 

@@ -62,13 +62,18 @@ func (s *Service) AdmitJSON(ctx context.Context, txn []byte) (release func(), er
 	return h.release, err
 }
 
-// charge takes bytes of the budget, if need be after waiting in line.
+// charge takes bytes of the budget, if need be after waiting in line, unless that was done before.
 func (s *Service) charge(ctx context.Context, bytes int64) (hold, error) {
+	if s.hasRoom(ctx) {
+		return hold{}, nil
+	}
 	if h, ok := s.budget.try(bytes); ok {
 		return h, nil
 	}
 	return s.budget.wait(ctx, bytes)
 }
+
+func (s *Service) hasRoom(ctx context.Context) bool { return s.cfg.HasRoom != nil && s.cfg.HasRoom(ctx) }
 
 // admitWrite charges a write for what it will answer, by what that would be now. It is the zero hold for the usual ones, which ask nobody.
 func (s *Service) admitWrite(ctx context.Context, t *request.Txn) (hold, error) {

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -26,8 +28,15 @@ const requestBytes = 10_000
 // member runs one and returns the base of its addresses.
 func member(t *testing.T) string {
 	t.Helper()
+	return memberWith(t, func(*embed.Config) {})
+}
+
+// memberWith is member with something else in its configuration.
+func memberWith(t *testing.T, change func(*embed.Config)) string {
+	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.DataDir, cfg.UnsafeNoFsync, cfg.MaxRequestBytes = t.TempDir(), true, requestBytes
+	change(cfg)
 	for _, urls := range []*config.URLs{&cfg.ListenClientURLs, &cfg.ListenPeerURLs} {
 		if err := urls.Set("http://127.0.0.1:0"); err != nil {
 			t.Fatal(err)
@@ -222,5 +231,29 @@ func TestEndlessBody(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// TestListBeyondTheBudget asks for a list that as JSON needs more memory than all lists together may take: it waits until it is alone, and is
+// answered.
+func TestListBeyondTheBudget(t *testing.T) {
+	base := memberWith(t, func(cfg *embed.Config) { cfg.RangeBudgetBytes = 200_000 })
+	const keys = 100
+	value := strings.Repeat("djEy", 250)
+	for i := range keys {
+		key := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "k%02d", i))
+		resp := request(t.Context(), t, "POST", base+"/v3/kv/put", strings.NewReader(`{"key":"`+key+`","value":"`+value+`"}`))
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("put: %d", resp.StatusCode)
+		}
+		_ = resp.Body.Close()
+	}
+	for range 3 {
+		resp := request(t.Context(), t, "POST", base+"/v3/kv/range", strings.NewReader(`{"key":"aw==","range_end":"bA=="}`))
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || strings.Count(string(body), value) != keys {
+			t.Errorf("list: %d, %d bytes, %v", resp.StatusCode, len(body), err)
+		}
 	}
 }

@@ -1,10 +1,12 @@
 package v3
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/peer"
 
 	"github.com/quoin-kv/quoin/internal/service"
 )
@@ -13,6 +15,13 @@ import (
 // held is free again, and the connection breaks when the client goes on. It also ends responses whose connection is gone, of which the gRPC
 // library says nothing.
 const stallTimeout = 30 * time.Second
+
+// FromGateway reports whether a call comes from the gateway of this process, by the pipe between them. The gateway has made room for the answer
+// then, as JSON.
+func FromGateway(ctx context.Context) bool {
+	p, ok := peer.FromContext(ctx)
+	return ok && p.Addr.Network() == "pipe"
+}
 
 // sending is a large response on its way to the client. The gRPC library sees it as a list of buffers, each of which is filled when it is
 // to be written and emptied when it has been.
