@@ -57,7 +57,10 @@ func (g *globals) authCommand() *cobra.Command {
 				if err != nil {
 					return answer{}, err
 				}
-				return answer{json: r, proto: (*etcdserverpb.AuthStatusResponse)(r), simple: line("Authentication Status: %v\nAuthRevision: %d", r.Enabled, r.AuthRevision)}, nil
+				return answer{
+					json: r, proto: (*etcdserverpb.AuthStatusResponse)(r),
+					simple: line("Authentication Status: %v\nAuthRevision: %d", r.Enabled, r.AuthRevision),
+				}, nil
 			})
 		},
 	})
@@ -80,7 +83,10 @@ func enableAuth(ctx context.Context, c *clientv3.Client) (answer, error) {
 }
 
 // namesCommand is a command that takes exactly so many names.
-func (g *globals) namesCommand(use, short string, names int, complaint string, do func(context.Context, *clientv3.Client, []string) (answer, error)) *cobra.Command {
+func (g *globals) namesCommand(
+	use, short string, names int, complaint string,
+	do func(context.Context, *clientv3.Client, []string) (answer, error),
+) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, args []string) error {
 		if len(args) != names {
 			return fail(ExitBadArguments, "%s", complaint)
@@ -92,22 +98,26 @@ func (g *globals) namesCommand(use, short string, names int, complaint string, d
 func (g *globals) userCommand() *cobra.Command {
 	return family(
 		"user <subcommand>", "Add, change and list users", g.userAdd(), g.userGet(), g.userPassword(),
-		g.namesCommand("delete <user name>", "Delete a user", 1, "user delete command requires user name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-			r, err := c.UserDelete(ctx, n[0])
-			return done((*etcdserverpb.AuthUserDeleteResponse)(r), "User %s deleted", n[0]), err
-		}),
-		g.namesCommand("list", "List all users", 0, "user list command requires no arguments", func(ctx context.Context, c *clientv3.Client, _ []string) (answer, error) {
-			r, err := c.UserList(ctx)
-			return answer{json: r, proto: (*etcdserverpb.AuthUserListResponse)(r), simple: func(w io.Writer) error { return writeLines(w, r.Users) }}, err
-		}),
-		g.namesCommand("grant-role <user name> <role name>", "Give a user a role", 2, "user grant command requires user name and role name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-			r, err := c.UserGrantRole(ctx, n[0], n[1])
-			return done((*etcdserverpb.AuthUserGrantRoleResponse)(r), "Role %s is granted to user %s", n[1], n[0]), err
-		}),
-		g.namesCommand("revoke-role <user name> <role name>", "Take a role from a user", 2, "user revoke-role requires user name and role name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-			r, err := c.UserRevokeRole(ctx, n[0], n[1])
-			return done((*etcdserverpb.AuthUserRevokeRoleResponse)(r), "Role %s is revoked from user %s", n[1], n[0]), err
-		}),
+		g.namesCommand("delete <user name>", "Delete a user", 1, "user delete command requires user name as its argument",
+			func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+				r, err := c.UserDelete(ctx, n[0])
+				return done((*etcdserverpb.AuthUserDeleteResponse)(r), "User %s deleted", n[0]), err
+			}),
+		g.namesCommand("list", "List all users", 0, "user list command requires no arguments",
+			func(ctx context.Context, c *clientv3.Client, _ []string) (answer, error) {
+				r, err := c.UserList(ctx)
+				return answer{json: r, proto: (*etcdserverpb.AuthUserListResponse)(r), simple: func(w io.Writer) error { return writeLines(w, r.Users) }}, err
+			}),
+		g.namesCommand("grant-role <user name> <role name>", "Give a user a role", 2, "user grant command requires user name and role name as its argument",
+			func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+				r, err := c.UserGrantRole(ctx, n[0], n[1])
+				return done((*etcdserverpb.AuthUserGrantRoleResponse)(r), "Role %s is granted to user %s", n[1], n[0]), err
+			}),
+		g.namesCommand("revoke-role <user name> <role name>", "Take a role from a user", 2, "user revoke-role requires user name and role name as its argument",
+			func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+				r, err := c.UserRevokeRole(ctx, n[0], n[1])
+				return done((*etcdserverpb.AuthUserRevokeRoleResponse)(r), "Role %s is revoked from user %s", n[1], n[0]), err
+			}),
 	)
 }
 
@@ -195,29 +205,33 @@ func (g *globals) userPassword() *cobra.Command {
 
 func (g *globals) userGet() *cobra.Command {
 	var detail bool
-	cmd := g.namesCommand("get <user name> [options]", "Print the roles of a user", 1, "user get command requires user name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-		r, err := c.UserGet(ctx, n[0])
-		if err != nil {
-			return answer{}, err
-		}
-		a := answer{json: r, proto: (*etcdserverpb.AuthUserGetResponse)(r), simple: line("User: %s\nRoles:%s", n[0], strings.Join(append([]string{""}, r.Roles...), " "))}
-		if !detail {
-			return a, nil
-		}
-		text := fmt.Sprintf("User: %s\n", n[0])
-		for _, role := range r.Roles {
-			held, err := c.RoleGet(ctx, role)
+	cmd := g.namesCommand("get <user name> [options]", "Print the roles of a user", 1, "user get command requires user name as its argument",
+		func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+			r, err := c.UserGet(ctx, n[0])
 			if err != nil {
 				return answer{}, err
 			}
-			text += "\n" + roleText(role, (*etcdserverpb.AuthRoleGetResponse)(held))
-		}
-		a.simple = func(w io.Writer) error {
-			_, err := io.WriteString(w, text)
-			return err
-		}
-		return a, nil
-	})
+			a := answer{
+				json: r, proto: (*etcdserverpb.AuthUserGetResponse)(r),
+				simple: line("User: %s\nRoles:%s", n[0], strings.Join(append([]string{""}, r.Roles...), " ")),
+			}
+			if !detail {
+				return a, nil
+			}
+			text := fmt.Sprintf("User: %s\n", n[0])
+			for _, role := range r.Roles {
+				held, err := c.RoleGet(ctx, role)
+				if err != nil {
+					return answer{}, err
+				}
+				text += "\n" + roleText(role, (*etcdserverpb.AuthRoleGetResponse)(held))
+			}
+			a.simple = func(w io.Writer) error {
+				_, err := io.WriteString(w, text)
+				return err
+			}
+			return a, nil
+		})
 	cmd.Flags().BoolVar(&detail, "detail", false, "also what the roles permit")
 	return cmd
 }

@@ -21,6 +21,7 @@ import (
 const (
 	ExitFailure        = 1   // the server refused, or a flag is wrong
 	ExitNoConnection   = 2   // no connection could be made
+	ExitInvalidInput   = 3   // standard input makes no sense
 	ExitUnsupported    = 4   // an output format or mode that does not exist
 	ExitWatchCancelled = 5   // the server ended a watch
 	ExitInterrupted    = 5   // a snapshot was not saved
@@ -87,7 +88,7 @@ func Tool() *cobra.Command {
 
 func (g *globals) dataCommands() []*cobra.Command {
 	return []*cobra.Command{
-		putCommand(g), getCommand(g), deleteCommand(g), watchCommand(g), g.leaseCommand(), g.authCommand(), g.userCommand(), g.roleCommand(),
+		putCommand(g), getCommand(g), deleteCommand(g), watchCommand(g), g.txnCommand(), g.leaseCommand(), g.authCommand(), g.userCommand(), g.roleCommand(),
 	}
 }
 

@@ -23,17 +23,35 @@ type remove struct {
 }
 
 func deleteCommand(g *globals) *cobra.Command {
+	d := &remove{globals: g}
+	return d.command(d.run)
+}
+
+// command returns the command with its flags, which does what run says.
+func (d *remove) command(run func(*cobra.Command, []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "del <key> [range_end]",
 		Short: "Delete a key, or the keys from one up to another",
+		RunE:  run,
 	}
-	d := &remove{globals: g}
 	d.addFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&d.confirmed, "range", false, "the second argument is the end of a range; without this a delete of a range waits two seconds")
 	f.BoolVar(&d.prevKV, "prev-kv", false, "also print the deleted pairs")
-	cmd.RunE = d.run
 	return cmd
+}
+
+// operation reads the arguments as those of an operation of a transaction.
+func (d *remove) operation(args []string, op *clientv3.Op) error {
+	key, options, err := d.options("del", args)
+	if err != nil {
+		return err
+	}
+	if d.prevKV {
+		options = append(options, clientv3.WithPrevKV())
+	}
+	*op = clientv3.OpDelete(key, options...)
+	return nil
 }
 
 func (d *remove) run(cmd *cobra.Command, args []string) error {

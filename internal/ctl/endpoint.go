@@ -293,9 +293,10 @@ func healthAnswer(answers []endpointHealth, errs io.Writer) answer {
 
 func (g *globals) defragCommand() *cobra.Command {
 	e := &endpoints{globals: g}
-	cmd := &cobra.Command{Use: "defrag", Short: "Rewrite the database file of each endpoint without its free pages", RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "defrag", Short: "Rewrite the database file of each endpoint without its free pages"}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return e.defrag(cmd)
-	}}
+	}
 	e.addFlag(cmd)
 	return cmd
 }

@@ -22,27 +22,41 @@ type get struct {
 }
 
 func getCommand(g *globals) *cobra.Command {
+	c := &get{globals: g}
+	return c.command(c.run)
+}
+
+// command returns the command with its flags, which does what run says.
+func (g *get) command(run func(*cobra.Command, []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get <key> [range_end]",
 		Short: "Read a key, or the keys from one up to another",
+		RunE:  run,
 	}
-	c := &get{globals: g}
-	c.addFlags(cmd)
+	g.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&c.consistency, "consistency", "l", "l: linearizable, sees every finished write; s: serializable, whatever the asked member has")
-	f.StringVar(&c.order, "order", "", "ASCEND or DESCEND")
-	f.StringVar(&c.sortBy, "sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION")
-	f.Int64Var(&c.limit, "limit", 0, "return at most so many keys (0: all)")
-	f.Int64Var(&c.rev, "rev", 0, "read as of this revision (0: now)")
-	f.BoolVar(&c.keysOnly, "keys-only", false, "leave the values out")
-	f.BoolVar(&c.countOnly, "count-only", false, "return only how many keys there are")
-	f.BoolVar(&c.valuesOnly, "print-value-only", false, "print only the values")
-	f.Int64Var(&c.minCreate, "min-create-rev", 0, "only keys created at this revision or later")
-	f.Int64Var(&c.maxCreate, "max-create-rev", 0, "only keys created at this revision or earlier")
-	f.Int64Var(&c.minMod, "min-mod-rev", 0, "only keys changed at this revision or later")
-	f.Int64Var(&c.maxMod, "max-mod-rev", 0, "only keys changed at this revision or earlier")
-	cmd.RunE = c.run
+	f.StringVar(&g.consistency, "consistency", "l", "l: linearizable, sees every finished write; s: serializable, whatever the asked member has")
+	f.StringVar(&g.order, "order", "", "ASCEND or DESCEND")
+	f.StringVar(&g.sortBy, "sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION")
+	f.Int64Var(&g.limit, "limit", 0, "return at most so many keys (0: all)")
+	f.Int64Var(&g.rev, "rev", 0, "read as of this revision (0: now)")
+	f.BoolVar(&g.keysOnly, "keys-only", false, "leave the values out")
+	f.BoolVar(&g.countOnly, "count-only", false, "return only how many keys there are")
+	f.BoolVar(&g.valuesOnly, "print-value-only", false, "print only the values")
+	f.Int64Var(&g.minCreate, "min-create-rev", 0, "only keys created at this revision or later")
+	f.Int64Var(&g.maxCreate, "max-create-rev", 0, "only keys created at this revision or earlier")
+	f.Int64Var(&g.minMod, "min-mod-rev", 0, "only keys changed at this revision or later")
+	f.Int64Var(&g.maxMod, "max-mod-rev", 0, "only keys changed at this revision or earlier")
 	return cmd
+}
+
+// operation reads the arguments as those of an operation of a transaction.
+func (g *get) operation(args []string, op *clientv3.Op) error {
+	key, options, err := g.request(args)
+	if err == nil {
+		*op = clientv3.OpGet(key, options...)
+	}
+	return err
 }
 
 func (g *get) run(cmd *cobra.Command, args []string) error {

@@ -14,7 +14,8 @@ import (
 )
 
 func (g *globals) memberCommand() *cobra.Command {
-	return family("member <subcommand>", "List and change the members of the cluster", g.memberList(), g.memberAdd(), g.memberRemove(), g.memberUpdate(), g.memberPromote())
+	return family("member <subcommand>", "List and change the members of the cluster",
+		g.memberList(), g.memberAdd(), g.memberRemove(), g.memberUpdate(), g.memberPromote())
 }
 
 // memberList prints who the members are.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -20,20 +21,38 @@ type put struct {
 }
 
 func putCommand(g *globals) *cobra.Command {
+	p := &put{globals: g}
+	return p.command(p.run)
+}
+
+// command returns the command with its flags, which does what run says.
+func (p *put) command(run func(*cobra.Command, []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put <key> [value]",
 		Short: "Store a value under a key",
 		Long: "Store a value under a key. Without a value on the command line it is read from standard input, to the end and\n" +
 			"unchanged. Put -- before a key or value that begins with a dash.",
+		RunE: run,
 	}
-	p := &put{globals: g}
 	f := cmd.Flags()
 	f.StringVar(&p.lease, "lease", "0", "attach the key to this lease (hexadecimal)")
 	f.BoolVar(&p.prevKV, "prev-kv", false, "also print the pair that was there before")
 	f.BoolVar(&p.ignoreValue, "ignore-value", false, "keep the value that is there")
 	f.BoolVar(&p.ignoreLease, "ignore-lease", false, "keep the lease that is there")
-	cmd.RunE = p.run
 	return cmd
+}
+
+// operation reads the arguments as those of an operation of a transaction.
+func (p *put) operation(args []string, op *clientv3.Op) error {
+	options, err := p.options()
+	if err != nil {
+		return err
+	}
+	key, value, err := p.pair(strings.NewReader(""), args)
+	if err == nil {
+		*op = clientv3.OpPut(key, value, options...)
+	}
+	return err
 }
 
 func (p *put) run(cmd *cobra.Command, args []string) error {

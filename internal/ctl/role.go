@@ -15,46 +15,50 @@ import (
 func (g *globals) roleCommand() *cobra.Command {
 	return family(
 		"role <subcommand>", "Add, change and list roles", g.roleGrant(), g.roleRevoke(),
-		g.namesCommand("add <role name>", "Add a role", 1, "role add command requires role name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-			r, err := c.RoleAdd(ctx, n[0])
-			return done((*etcdserverpb.AuthRoleAddResponse)(r), "Role %s created", n[0]), err
-		}),
-		g.namesCommand("delete <role name>", "Delete a role", 1, "role delete command requires role name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-			r, err := c.RoleDelete(ctx, n[0])
-			return done((*etcdserverpb.AuthRoleDeleteResponse)(r), "Role %s deleted", n[0]), err
-		}),
-		g.namesCommand("get <role name>", "Print what a role permits", 1, "role get command requires role name as its argument", func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
-			r, err := c.RoleGet(ctx, n[0])
-			return answer{
-				json: r, proto: (*etcdserverpb.AuthRoleGetResponse)(r),
-				simple: func(w io.Writer) error {
-					_, err := io.WriteString(w, roleText(n[0], (*etcdserverpb.AuthRoleGetResponse)(r)))
-					return err
-				},
-				fields: func(f *fieldWriter) {
-					f.header(r.Header)
-					for _, p := range r.Perm {
-						f.print("%q :  %v", "PermType", p.PermType)
-						f.field("Key", p.Key)
-						f.field("RangeEnd", p.RangeEnd)
-					}
-				},
-			}, err
-		}),
-		g.namesCommand("list", "List all roles", 0, "role list command requires no arguments", func(ctx context.Context, c *clientv3.Client, _ []string) (answer, error) {
-			r, err := c.RoleList(ctx)
-			return answer{
-				json: r, proto: (*etcdserverpb.AuthRoleListResponse)(r), simple: func(w io.Writer) error { return writeLines(w, r.Roles) },
-				fields: func(f *fieldWriter) {
-					f.header(r.Header)
-					text := `"Roles" :`
-					for _, role := range r.Roles {
-						text += fmt.Sprintf(" %q", role)
-					}
-					f.print("%s", text)
-				},
-			}, err
-		}),
+		g.namesCommand("add <role name>", "Add a role", 1, "role add command requires role name as its argument",
+			func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+				r, err := c.RoleAdd(ctx, n[0])
+				return done((*etcdserverpb.AuthRoleAddResponse)(r), "Role %s created", n[0]), err
+			}),
+		g.namesCommand("delete <role name>", "Delete a role", 1, "role delete command requires role name as its argument",
+			func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+				r, err := c.RoleDelete(ctx, n[0])
+				return done((*etcdserverpb.AuthRoleDeleteResponse)(r), "Role %s deleted", n[0]), err
+			}),
+		g.namesCommand("get <role name>", "Print what a role permits", 1, "role get command requires role name as its argument",
+			func(ctx context.Context, c *clientv3.Client, n []string) (answer, error) {
+				r, err := c.RoleGet(ctx, n[0])
+				return answer{
+					json: r, proto: (*etcdserverpb.AuthRoleGetResponse)(r),
+					simple: func(w io.Writer) error {
+						_, err := io.WriteString(w, roleText(n[0], (*etcdserverpb.AuthRoleGetResponse)(r)))
+						return err
+					},
+					fields: func(f *fieldWriter) {
+						f.header(r.Header)
+						for _, p := range r.Perm {
+							f.print("%q :  %v", "PermType", p.PermType)
+							f.field("Key", p.Key)
+							f.field("RangeEnd", p.RangeEnd)
+						}
+					},
+				}, err
+			}),
+		g.namesCommand("list", "List all roles", 0, "role list command requires no arguments",
+			func(ctx context.Context, c *clientv3.Client, _ []string) (answer, error) {
+				r, err := c.RoleList(ctx)
+				return answer{
+					json: r, proto: (*etcdserverpb.AuthRoleListResponse)(r), simple: func(w io.Writer) error { return writeLines(w, r.Roles) },
+					fields: func(f *fieldWriter) {
+						f.header(r.Header)
+						text := `"Roles" :`
+						for _, role := range r.Roles {
+							text += fmt.Sprintf(" %q", role)
+						}
+						f.print("%s", text)
+					},
+				}, err
+			}),
 	)
 }
 

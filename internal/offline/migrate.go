@@ -113,7 +113,8 @@ func setStorageVersion(meta *bbolt.Bucket, v membership.Version) error {
 func checkLog(walDir string, target membership.Version) error {
 	needs, err := logNeeds(walDir)
 	if err == nil && target.Less(needs) {
-		err = fmt.Errorf("cannot downgrade storage, WAL contains newer entries, as the target version (%s) is lower than the version (%s) detected from WAL logs", target, needs)
+		err = fmt.Errorf("cannot downgrade storage, WAL contains newer entries, "+
+			"as the target version (%s) is lower than the version (%s) detected from WAL logs", target, needs)
 	}
 	return err
 }
