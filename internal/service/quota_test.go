@@ -67,7 +67,7 @@ func TestAlarmIsKept(t *testing.T) {
 		m := start(t, small, func(o *servicetest.Options) { o.Service.KeepNoSpaceAlarm = true })
 		fillUp(t, m)
 		empty(t, m)
-		after(time.Hour)
+		after(time.Minute)
 		wantNoSpace(t, m)
 		alarm(t, m, request.Alarm{Action: request.AlarmDeactivate, MemberID: servicetest.MemberID, Kind: request.AlarmNoSpace})
 		put(t, m, "k", "1")
@@ -84,7 +84,7 @@ func TestOnlyTheOwnAlarmIsCleared(t *testing.T) {
 		}
 		m.Stop(t)
 		m = startOn(t, d)
-		after(time.Hour)
+		after(time.Minute)
 		left := alarm(t, m, request.Alarm{Action: request.AlarmGet}).Alarms
 		if len(left) != 2 || left[0].MemberID != 1 || left[0].Alarm != pb.AlarmType_CORRUPT || left[1].MemberID != 9 {
 			t.Errorf("left are %v", left)
