@@ -3,12 +3,15 @@ package service_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/service/servicetest"
 )
 
@@ -93,4 +96,49 @@ func TestDefragmentEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantError(t, "defragment", m.Defragment(ctx), context.Canceled)
+}
+
+// counter counts the lines of a log that say something.
+type counter struct {
+	slog.Handler
+	what string
+	n    *atomic.Int64
+}
+
+func (c counter) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == c.what {
+		c.n.Add(1)
+	}
+	return nil
+}
+
+func (c counter) Enabled(context.Context, slog.Level) bool { return true }
+
+// TestAlarmAfterCompaction: while the quota is used up, each compaction is followed by one rewrite, which may give back what it left between the
+// records.
+func TestAlarmAfterCompaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rewritten atomic.Int64
+		m := start(t, small, func(o *servicetest.Options) {
+			o.Service.AutoDefragPercent = 50
+			o.Service.Logger = slog.New(counter{slog.DiscardHandler, "defragmented", &rewritten})
+		})
+		var err error
+		for i := 0; err == nil && i < 100; i++ {
+			_, err = call(t.Context(), m.Put, &pb.PutRequest{Key: fmt.Append(nil, i), Value: make([]byte, 2000)}, new(pb.PutResponse))
+		}
+		wantError(t, "put", err, kverr.NoSpace)
+		after(time.Minute)
+		for want := range int64(3) {
+			if got := rewritten.Load(); got != want {
+				t.Errorf("%d rewrites after %d compactions", got, want)
+			}
+			must(t, m.DeleteRange, &pb.DeleteRangeRequest{Key: fmt.Append(nil, want)}, new(pb.DeleteRangeResponse))
+			must(t, m.Compact, &pb.CompactionRequest{Revision: m.KeySpace().Revision}, new(pb.CompactionResponse))
+			after(6 * time.Minute)
+		}
+		if got := m.ActiveAlarms(); len(got) != 1 {
+			t.Errorf("alarms are %v; the test must leave no space", got)
+		}
+	})
 }
