@@ -38,6 +38,9 @@ func parse(text string) ([]term, error) {
 	if text == "" {
 		return nil, nil
 	}
+	if strings.Contains(text, "\n") { // the list of points has one in a line
+		return nil, errTerm
+	}
 	var chain []term
 	for one := range strings.SplitSeq(text, "->") {
 		t, err := parseTerm(strings.TrimSpace(one))
