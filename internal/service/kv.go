@@ -208,7 +208,7 @@ func (s *Service) Compact(ctx context.Context, raw []byte) (reply []byte, err er
 	if err := s.member.WaitCompacted(ctx); err != nil {
 		return nil, err
 	}
-	return reply, s.member.Flush(ctx)
+	return reply, s.flush(ctx)
 }
 
 // Probe does a one-key read, for health checks.

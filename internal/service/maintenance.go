@@ -109,7 +109,7 @@ func (s *Service) HashKV(_ context.Context, revision int64) (mvcc.Hash, error) {
 // HashFile is the CRC-32C of the names, keys and values of all buckets of the database file, in name order, without what says how far the
 // file is. It depends on how the file came to be; equal histories need not give equal hashes.
 func (s *Service) HashFile(ctx context.Context) (uint32, error) {
-	if err := s.member.Flush(ctx); err != nil {
+	if err := s.flush(ctx); err != nil {
 		return 0, err
 	}
 	defer s.measure(s.cfg.Metrics.HashedFile)()
@@ -145,7 +145,7 @@ func bucketsByName() []schema.Bucket {
 // Snapshot writes the database file, with everything applied so far, as of one moment. begin is told its size in bytes and the version of
 // the storage, and returns where to write it.
 func (s *Service) Snapshot(ctx context.Context, begin func(size int64, version string) io.Writer) error {
-	if err := s.member.Flush(ctx); err != nil {
+	if err := s.flush(ctx); err != nil {
 		return err
 	}
 	version := s.cluster.Load().storage

@@ -1,8 +1,11 @@
 package service
 
 import (
+	"context"
+	"errors"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/kverr"
 )
 
@@ -19,6 +22,15 @@ func (s *Service) checkRoom() error {
 		return kverr.NoSpace
 	}
 	return nil
+}
+
+// flush brings the database file up to date, as far as there is room for that: kverr.NoSpace.
+func (s *Service) flush(ctx context.Context) error {
+	err := s.member.Flush(ctx)
+	if errors.Is(err, backend.ErrNoRoom) {
+		return kverr.NoSpace
+	}
+	return err
 }
 
 // runRoom looks at who has room, and has another member lead if this one has none.

@@ -3,6 +3,7 @@ package service_test
 import (
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,5 +122,22 @@ func TestShortOfRoomAlone(t *testing.T) {
 		r.set(false, m.ID)
 		after(roomTime)
 		wantGrowth(t, "with room", m, nil)
+	})
+}
+
+// TestFlushWithoutRoom: what needs the database file to be up to date says so when there is no room for that.
+func TestFlushWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := servicetest.NewDisks(t, 1)
+		m := startOn(t, d)
+		put(t, m, "k", "v")
+		d.DB.Fail(syscall.ENOSPC)
+		put(t, m, "k", "v")
+		_, err := m.HashFile(t.Context())
+		wantError(t, "a hash of the file", err, kverr.NoSpace)
+		d.DB.Fail(nil)
+		_, err = m.HashFile(t.Context())
+		wantError(t, "with room", err, nil)
+		m.Stop(t)
 	})
 }
