@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,33 @@ func (d *MemoryDisk) Fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.broken = err
+}
+
+// Flip turns one bit of one entry over, in a key or a value, as random, which
+// yields a number below its argument, will have it. It is false if there is no
+// entry yet. No Backend may have the disk open.
+func (d *MemoryDisk) Flip(random func(n int) int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := schema.Bucket(random(int(schema.NumBuckets)))
+	state := *d.mu.state
+	if len(state.buckets[b].entries) == 0 {
+		b = schema.Key
+	}
+	entries := slices.Clone(state.buckets[b].entries)
+	if len(entries) == 0 {
+		return false
+	}
+	e := &entries[random(len(entries))]
+	damaged := &e.value
+	if len(e.value) == 0 || random(4) == 0 {
+		damaged = &e.key
+	}
+	*damaged = bytes.Clone(*damaged)
+	(*damaged)[random(len(*damaged))] ^= 1 << random(8)
+	state.buckets[b].entries = entries
+	d.mu.state = &state
+	return true
 }
 
 // Adopt gives the disk the content of another one, as renaming a file over it

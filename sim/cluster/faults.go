@@ -254,8 +254,14 @@ func (w *world) damage(f plan.Fault, h *host) bool {
 		clear(h.received)
 		return true
 	}
-	o.FlipBits, o.TearLast = int(f.Amount), f.Mode == plan.Tear
 	h.flipped = true
+	if f.Amount%2 == 0 { // the database file's turn
+		h.end(o)
+		h.flippedFile = h.file.Flip(h.rng.IntN)
+		h.bootAfter(f.For)
+		return true
+	}
+	o.FlipBits, o.TearLast = int(f.Amount), f.Mode == plan.Tear
 	h.end(o)
 	h.bootAfter(f.For)
 	return true

@@ -29,8 +29,10 @@ type host struct {
 
 	retired bool // it was removed from the cluster, or replaced, and does not come back
 	damaged bool // its disks have lost what they had promised to keep; it must not start again
-	flipped bool // bits of its log were turned over
-	starts  int  // that wait to happen
+	flipped bool // bits of its log, or one of its database file, were turned over
+
+	flippedFile bool // it was the database file
+	starts      int  // that wait to happen
 
 	clock   struct{ virtual, local int64 } // when it was last looked at
 	rate    int64
@@ -194,6 +196,8 @@ func (h *host) boot() {
 	}
 	h.w.engine.Note("boot", h.index)
 	switch err := h.start(); {
+	case err == nil && h.flippedFile:
+		h.w.fail("corruption", "member %d started from a damaged database file", h.index)
 	case err == nil:
 	case h.flipped:
 		h.w.engine.Comment(h.index, "damage found: %v", err)

@@ -91,7 +91,7 @@ const (
 	FailSync  FaultKind = "fail-sync"  // the next sync fails; the member stops and is back after For
 	FailFile  FaultKind = "fail-file"  // the next write of the database file fails; likewise
 	FillDisk  FaultKind = "fill-disk"  // after Amount bytes the disk is full; there is room again after For
-	FlipBits  FaultKind = "flip-bits"  // a member crashes, and Amount bits of its log are turned over
+	FlipBits  FaultKind = "flip-bits"  // a member crashes, and Amount bits of its log are turned over, or, if Amount is even, one of its database file
 	Wipe      FaultKind = "wipe"       // a member loses its disks for good
 	ClockRate FaultKind = "clock-rate" // a member's clock runs at Amount thousandths
 	ClockJump FaultKind = "clock-jump" // a member's clock jumps forward by Amount
