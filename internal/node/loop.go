@@ -24,7 +24,7 @@ type event struct {
 	conf      wire.ConfState // as of flushed or installed
 	campaign  bool
 	markFrom  uint64 // a mark is wanted here or later
-	ticks     int // to pass at once
+	ticks     int    // to pass at once
 
 	transfer uint64 // member that is to lead
 

@@ -47,9 +47,9 @@ type Config struct {
 	StrictReconfig   bool          // refuse changes of the membership that the cluster could not bear
 	RangeBudgetBytes int64         // memory of large answers under way; 0 or less for no bound
 	// HasRoom says that the memory of a call's answer was charged before, by AdmitJSON; nil for never.
-	HasRoom func(ctx context.Context) bool
-	HashChecks       HashChecks    // the zero value: members never compare their data
-	Metrics          Metrics
+	HasRoom    func(ctx context.Context) bool
+	HashChecks HashChecks // the zero value: members never compare their data
+	Metrics    Metrics
 
 	AutoCompaction AutoCompaction
 	// AutoDefragPercent is the share of the database file that is free from which on the member rewrites it by itself; 0 or less is never.

@@ -73,7 +73,9 @@ func (s *Service) charge(ctx context.Context, bytes int64) (hold, error) {
 	return s.budget.wait(ctx, bytes)
 }
 
-func (s *Service) hasRoom(ctx context.Context) bool { return s.cfg.HasRoom != nil && s.cfg.HasRoom(ctx) }
+func (s *Service) hasRoom(ctx context.Context) bool {
+	return s.cfg.HasRoom != nil && s.cfg.HasRoom(ctx)
+}
 
 // admitWrite charges a write for what it will answer, by what that would be now. It is the zero hold for the usual ones, which ask nobody.
 func (s *Service) admitWrite(ctx context.Context, t *request.Txn) (hold, error) {
