@@ -128,7 +128,7 @@ func (g *gauges) member() {
 		_, cluster, _ := g.svc.Versions()
 		return majorMinor(cluster)
 	})
-	g.add("etcd_debugging_auth_revision", "Revision of users and roles.", func() float64 { return 1 })
+	g.add("etcd_debugging_auth_revision", "Revision of users and roles.", func() float64 { return float64(g.svc.AuthRevision()) })
 }
 
 // majorMinor shortens a version of three numbers to two.

@@ -82,6 +82,7 @@ func TestMetricsAtStart(t *testing.T) {
 	has(t, p, 1, "etcd_debugging_mvcc_current_revision")
 	has(t, p, -1, "etcd_debugging_mvcc_compact_revision")
 	has(t, p, 1, "etcd_mvcc_db_open_read_transactions")
+	has(t, p, 1, "etcd_debugging_auth_revision")
 	has(t, p, 1, "etcd_network_known_peers")
 	has(t, p, 1, "etcd_server_feature_enabled", "name", "FastLeaseKeepAlive", "stage", "BETA")
 	has(t, p, 0, "etcd_server_feature_enabled", "name", "AllAlpha", "stage", "ALPHA")
