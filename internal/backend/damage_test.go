@@ -325,3 +325,20 @@ func FuzzSurvey(f *testing.F) {
 		}
 	})
 }
+
+// A file that somebody cuts off under an open backend is damage, not the end of the process.
+func TestFileCutOffWhileOpen(t *testing.T) {
+	p := filePlace{t.TempDir()}
+	b := mustOpen(t, p, Config{})
+	stored(t, b)
+	if err := os.Truncate(p.path(), 8192); err != nil {
+		t.Fatal(err)
+	}
+	_, err := everything(b)
+	located(t, err, p.path())
+	select {
+	case <-b.Damaged():
+	default:
+		t.Error("nobody was told")
+	}
+}
