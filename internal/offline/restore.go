@@ -100,7 +100,7 @@ func unused(dataDir, walDir string) error {
 // removeEmpty removes a directory if nothing is left in it.
 func removeEmpty(dir string) error {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		return nil //nolint:nilerr // there is nothing to tidy up
+		return nil // there is nothing to tidy up
 	}
 	return os.Remove(dir)
 }

@@ -86,7 +86,8 @@ func defragCommand() *cobra.Command {
 		sizes, err := offline.Defragment(cmd.Context(), dir, p.Tell)
 		p.End()
 		if err != nil {
-			return failed(fmt.Errorf("Failed to defragment etcd data[%s] (%w)", dir, err)) //nolint:staticcheck // the words that others look for
+			//lint:ignore ST1005 these are the words that scripts look for
+			return failed(fmt.Errorf("Failed to defragment etcd data[%s] (%w)", dir, err))
 		}
 		logger(cmd).Info("database file rewritten", "data-dir", dir, "bytes_before", sizes.Before, "bytes_after", sizes.After)
 		return nil
