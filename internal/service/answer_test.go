@@ -333,7 +333,7 @@ func TestJSONIsCharged(t *testing.T) {
 		r := &request.Txn{Success: []request.Op{{Range: &request.Range{Key: []byte("k"), RangeEnd: []byte(end)}}}}
 		release, err := m.AdmitJSON(t.Context(), r.Append(nil))
 		check(t, err)
-		if used := m.RangeBudget().UsedBytes; used < want*300*5 || used > want*400*7 {
+		if used := m.RangeBudget().UsedBytes; used < want*300*12 || used > want*400*12 {
 			t.Errorf("up to %q, %d keys: %d bytes are charged", end, want, used)
 		}
 		release()
