@@ -82,6 +82,9 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 		logger.Warn(w)
 	}
 	recovered, err := d.openLog(cfg, find, m)
+	if err == nil && plan.State == datadir.Fresh { // the log has its directory now
+		err = d.keepRoom(plan.Paths, int64(cfg.DiskReserveMegabytes)<<20)
+	}
 	if err != nil {
 		return d, err
 	}

@@ -2,7 +2,6 @@ package embed
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/quoin-kv/quoin/internal/datadir"
 	"github.com/quoin-kv/quoin/internal/node"
@@ -20,15 +19,15 @@ const scarce = 8 << 20
 // start.
 func (d *data) keepRoom(paths datadir.Paths, bytes int64) error {
 	var fsys vfs.OS
-	logDir := paths.WAL
-	there, err := vfs.Exists(fsys, logDir)
+	dirs := []string{paths.Member}
+	there, err := vfs.Exists(fsys, paths.WAL)
 	if err != nil {
 		return err
 	}
-	if !there {
-		logDir = filepath.Dir(logDir)
+	if there { // a new member's is looked at once it is made
+		dirs = append(dirs, paths.WAL)
 	}
-	if d.reserve, err = vfs.NewReserve(fsys, reserveName, bytes, paths.Member, logDir); err != nil {
+	if d.reserve, err = vfs.NewReserve(fsys, reserveName, bytes, dirs...); err != nil {
 		return fmt.Errorf("looking at the room on the disk: %w", err)
 	}
 	d.dir.KeepFreeBytes = bytes
