@@ -59,7 +59,7 @@ func (g *globals) whileLocked(ctx context.Context, cmd *cobra.Command, s *concur
 		err := child.Run()
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			return &ExitError{Code: exit.ExitCode(), Err: ErrReported}
+			return &ExitError{Code: exit.ExitCode(), Err: exit}
 		}
 		return err
 	}
