@@ -21,7 +21,7 @@ func clusterScenarios() []scenario {
 		{name: "learners", flags: "max-learners", options: fixed(options{"max-learners": 2, "strict-reconfig-check": false}), see: func(t *testing.T, m *member) {
 			c := m.client(t)
 			for i, want := range []bool{true, true, false} {
-				if _, err := c.MemberAddAsLearner(t.Context(), []string{"http://127.0.0.1:" + fmtInt(1+i)}); (err == nil) != want {
+				if _, err := c.MemberAddAsLearner(soon(t), []string{"http://127.0.0.1:" + fmtInt(1+i)}); (err == nil) != want {
 					t.Errorf("learner %d: %v", i+1, err)
 				}
 			}
@@ -55,7 +55,7 @@ func clusterScenarios() []scenario {
 			m := launch(t, f, t.TempDir(), p.with(nil))
 			expect(t, "message", p.types)
 			m = m.again(t, options{"force-new-cluster": true})
-			if list, err := m.client(t).MemberList(t.Context()); err != nil || len(list.Members) != 1 {
+			if list, err := m.client(t).MemberList(soon(t)); err != nil || len(list.Members) != 1 {
 				t.Errorf("members %v, %v", list, err)
 			}
 		}},
@@ -93,10 +93,10 @@ func clusterScenarios() []scenario {
 func addTwo(t *testing.T, m *member) error {
 	t.Helper()
 	c := m.client(t)
-	if _, err := c.MemberAdd(t.Context(), []string{"http://127.0.0.1:1"}); err != nil {
+	if _, err := c.MemberAdd(soon(t), []string{"http://127.0.0.1:1"}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(soon(t), time.Second)
 	defer cancel()
 	_, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:2"})
 	return err
@@ -108,11 +108,11 @@ func seeComparison(t *testing.T, f form, o options) {
 	p := newPeer(t, nil)
 	m := start(t, f, t.TempDir(), o)
 	c := m.client(t)
-	if _, err := c.MemberAddAsLearner(t.Context(), []string{p.URL}); err != nil {
+	if _, err := c.MemberAddAsLearner(soon(t), []string{p.URL}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, c, 5, "x")
-	if _, err := c.Compact(t.Context(), 3); err != nil {
+	if _, err := c.Compact(soon(t), 3); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "question for a hash", p.hashes)

@@ -16,11 +16,11 @@ const registry = "/_etcd/registry/word/"
 // discover starts a member that finds its cluster, of itself alone, in another one, and looks at what it left there.
 func discover(t *testing.T, f form, service *clientv3.Client, o options) {
 	t.Helper()
-	if _, err := service.Put(t.Context(), registry+"_config/size", "1"); err != nil {
+	if _, err := service.Put(soon(t), registry+"_config/size", "1"); err != nil {
 		t.Fatal(err)
 	}
 	start(t, f, t.TempDir(), options{"discovery-token": "word"}.with(o))
-	found, err := service.Get(t.Context(), registry+"members/", clientv3.WithPrefix())
+	found, err := service.Get(soon(t), registry+"members/", clientv3.WithPrefix())
 	if err != nil || len(found.Kvs) != 1 || string(found.Kvs[0].Value) != "a=http://localhost:2380" {
 		t.Errorf("registered %v, %v", found, err)
 	}

@@ -52,9 +52,7 @@ func limitScenarios() []scenario {
 			}
 		}},
 		{name: "progress of watches", flags: "watch-progress-notify-interval", options: fixed(options{"watch-progress-notify-interval": "100ms"}), see: func(t *testing.T, m *member) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			for w := range m.client(t).Watch(ctx, "k", clientv3.WithProgressNotify()) {
+			for w := range m.client(t).Watch(soon(t), "k", clientv3.WithProgressNotify()) {
 				if w.IsProgressNotify() {
 					return
 				}
@@ -78,7 +76,7 @@ func seeBudget(t *testing.T, m *member) {
 	c := m.client(t)
 	put(t, c, 10, strings.Repeat("x", 300<<10))
 	everything := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(soon(t), time.Second)
 		defer cancel()
 		_, err := c.Get(ctx, "k", clientv3.WithPrefix())
 		return err
@@ -92,14 +90,14 @@ func seeBudget(t *testing.T, m *member) {
 
 func seeSizes(t *testing.T, m *member) {
 	c := m.client(t)
-	_, err := c.Txn(t.Context()).Then(clientv3.OpPut("a", ""), clientv3.OpPut("b", ""), clientv3.OpPut("c", "")).Commit()
+	_, err := c.Txn(soon(t)).Then(clientv3.OpPut("a", ""), clientv3.OpPut("b", ""), clientv3.OpPut("c", "")).Commit()
 	if err == nil || !strings.Contains(err.Error(), "too many operations in txn request") {
 		t.Errorf("three operations: %v", err)
 	}
-	if _, err = c.Put(t.Context(), "a", strings.Repeat("x", 1000)); err == nil || !strings.Contains(err.Error(), "request is too large") {
+	if _, err = c.Put(soon(t), "a", strings.Repeat("x", 1000)); err == nil || !strings.Contains(err.Error(), "request is too large") {
 		t.Errorf("a large request: %v", err)
 	}
-	status, err := c.Status(t.Context(), m.url)
+	status, err := c.Status(soon(t), m.url)
 	if err != nil || status.DbSizeQuota != 12345678 {
 		t.Errorf("status %v, %v", status, err)
 	}

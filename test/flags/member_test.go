@@ -198,7 +198,7 @@ func (m *member) client(t *testing.T) *clientv3.Client {
 func put(t *testing.T, c *clientv3.Client, n int, value string) {
 	t.Helper()
 	for i := range n {
-		if _, err := c.Put(t.Context(), "k"+strconv.Itoa(i%10), value); err != nil {
+		if _, err := c.Put(soon(t), "k"+strconv.Itoa(i%10), value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -212,9 +212,7 @@ func (m *member) get(t *testing.T, path string, header ...string) (status int, b
 
 func get(t *testing.T, url string, header ...string) (status int, body string, h http.Header) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(soon(t), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,16 +251,31 @@ func (m *member) metric(t *testing.T, name string) (float64, bool) {
 	return 0, false
 }
 
-// freePort returns an address that nobody listens on.
+// soon is a context for calls that must not take long.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// freePort returns an address that nobody listens on, and that is given to nobody else: its port is below those that the system hands out.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		address := "127.0.0.1:" + strconv.FormatUint(firstPort+ports.Add(1)%portsBelow, 10)
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
+
+// firstPort is the first of those that freePort goes through, and portsBelow how many there are.
+const (
+	firstPort  = 12000
+	portsBelow = 20000
+)
 
 // lines are what a process has written to one of its outputs.
 type lines struct {

@@ -47,7 +47,7 @@ func memberScenarios() []scenario {
 		}, see: seeSharedPort},
 		{name: "timing", flags: "heartbeat-interval election-timeout", options: fixed(options{"heartbeat-interval": 560, "election-timeout": 2800}), see: func(t *testing.T, m *member) {
 			// The least TTL is one and a half election timeouts in whole heartbeats; with another heartbeat it would be 5.
-			g, err := m.client(t).Grant(t.Context(), 1)
+			g, err := m.client(t).Grant(soon(t), 1)
 			if err != nil || g.TTL != 4 {
 				t.Errorf("lease %v, %v; want one of 4 s", g, err)
 			}
@@ -60,7 +60,7 @@ func seeIdentity(t *testing.T, m *member) {
 	var list *clientv3.MemberListResponse
 	m.eventually(t, "the member is announced", func() (ok bool) {
 		var err error
-		list, err = c.MemberList(t.Context())
+		list, err = c.MemberList(soon(t))
 		return err == nil && len(list.Members[0].ClientURLs) > 0
 	})
 	one := list.Members[0]
@@ -113,7 +113,7 @@ func seeSharedPort(t *testing.T, m *member) {
 		_ = raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, 15, 1) })
 		return err
 	}}
-	l, err := lc.Listen(t.Context(), "tcp", m.url)
+	l, err := lc.Listen(soon(t), "tcp", m.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,9 +168,9 @@ func storageScenarios() []scenario {
 		{name: "rewrite at the start", flags: "bootstrap-defrag-threshold-megabytes", options: fixed(options{"bootstrap-defrag-threshold-megabytes": 1, "backend-batch-interval": "20ms"}), see: func(t *testing.T, m *member) {
 			c := m.client(t)
 			put(t, c, 10, strings.Repeat("x", 300<<10))
-			resp, err := c.Delete(t.Context(), "k", clientv3.WithPrefix())
+			resp, err := c.Delete(soon(t), "k", clientv3.WithPrefix())
 			if err == nil {
-				_, err = c.Compact(t.Context(), resp.Header.Revision, clientv3.WithCompactPhysical())
+				_, err = c.Compact(soon(t), resp.Header.Revision, clientv3.WithCompactPhysical())
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -192,7 +192,7 @@ func storageScenarios() []scenario {
 			c := m.client(t)
 			put(t, c, 20, "x")
 			begin := time.Now()
-			if _, err := c.Compact(t.Context(), 20, clientv3.WithCompactPhysical()); err != nil {
+			if _, err := c.Compact(soon(t), 20, clientv3.WithCompactPhysical()); err != nil {
 				t.Fatal(err)
 			}
 			if took := time.Since(begin); took < 8*50*time.Millisecond { // ten steps
@@ -213,7 +213,7 @@ func seeCatchup(t *testing.T, f form) {
 	}
 	m := start(t, f, t.TempDir(), of("a", one))
 	c := m.client(t)
-	if _, err := c.MemberAddAsLearner(t.Context(), []string{two}); err != nil {
+	if _, err := c.MemberAddAsLearner(soon(t), []string{two}); err != nil {
 		t.Fatal(err)
 	}
 	start(t, f, t.TempDir(), of("b", two).with(options{"initial-cluster": "a=" + one + ",b=" + two, "initial-cluster-state": "existing"}))

@@ -145,7 +145,7 @@ func TestConfigFile(t *testing.T) {
 			t.Errorf("%v", line)
 		}
 		m.waitLog(t, "loaded server configuration, other configuration command line flags and environment variables will be ignored if provided")
-		if _, err := m.client(t).Txn(t.Context()).Then(clientv3.OpPut("a", ""), clientv3.OpPut("b", ""), clientv3.OpPut("c", "")).Commit(); err == nil {
+		if _, err := m.client(t).Txn(soon(t)).Then(clientv3.OpPut("a", ""), clientv3.OpPut("b", ""), clientv3.OpPut("c", "")).Commit(); err == nil {
 			t.Error("the file's limit does not count")
 		}
 		if m.logged("starting")["name"] != "a" {

@@ -143,7 +143,7 @@ func ownScenarios() []scenario {
 			c := m.client(t)
 			refused := false
 			for range 100 {
-				if _, err := c.Put(t.Context(), "k", "x"); err != nil {
+				if _, err := c.Put(soon(t), "k", "x"); err != nil {
 					refused = true
 				}
 			}
@@ -166,12 +166,12 @@ func ownScenarios() []scenario {
 func seeAlarm(t *testing.T, m *member) {
 	c := m.client(t)
 	m.eventually(t, "there is no space", func() bool {
-		_, err := c.Put(t.Context(), "k", strings.Repeat("x", 10<<10))
+		_, err := c.Put(soon(t), "k", strings.Repeat("x", 10<<10))
 		return err != nil
 	})
-	resp, err := c.Delete(t.Context(), "k")
+	resp, err := c.Delete(soon(t), "k")
 	if err == nil {
-		_, err = c.Compact(t.Context(), resp.Header.Revision, clientv3.WithCompactPhysical())
+		_, err = c.Compact(soon(t), resp.Header.Revision, clientv3.WithCompactPhysical())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func seeAlarm(t *testing.T, m *member) {
 		used, _ := m.metric(t, "quoin_backend_used_bytes")
 		return used < 60<<10
 	})
-	if alarms, err := c.AlarmList(t.Context()); err != nil || len(alarms.Alarms) != 1 {
+	if alarms, err := c.AlarmList(soon(t)); err != nil || len(alarms.Alarms) != 1 {
 		t.Errorf("alarms %v, %v", alarms, err)
 	}
 }

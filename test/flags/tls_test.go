@@ -1,7 +1,6 @@
 package flags
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -54,9 +53,7 @@ func (d door) secure(t *testing.T, f form, change func(a *authority) options) *s
 // ask asks for something with a TLS configuration and returns what the handshake came to.
 func (s *secured) ask(t *testing.T, c *tls.Config) (*tls.ConnectionState, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+s.address+s.path, nil)
+	req, err := http.NewRequestWithContext(soon(t), http.MethodGet, "https://"+s.address+s.path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

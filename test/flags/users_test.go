@@ -39,7 +39,7 @@ func userScenarios() []scenario {
 		}},
 		{name: "life of tokens", flags: "auth-token-ttl", options: fixed(options{"auth-token-ttl": 1}), see: func(t *testing.T, m *member) {
 			c := m.client(t)
-			ctx := metadata.AppendToOutgoingContext(t.Context(), rpctypes.TokenFieldNameGRPC, login(t, c))
+			ctx := metadata.AppendToOutgoingContext(soon(t), rpctypes.TokenFieldNameGRPC, login(t, c))
 			kv := etcdserverpb.NewKVClient(c.ActiveConnection())
 			if err := read(ctx, kv); err != nil {
 				t.Errorf("with a new token: %v", err)
@@ -63,17 +63,17 @@ func read(ctx context.Context, kv etcdserverpb.KVClient) error {
 func login(t *testing.T, c *clientv3.Client) string {
 	t.Helper()
 	steps := []func() error{
-		func() error { _, err := c.RoleAdd(t.Context(), "root"); return err },
-		func() error { _, err := c.UserAdd(t.Context(), "root", "secret"); return err },
-		func() error { _, err := c.UserGrantRole(t.Context(), "root", "root"); return err },
-		func() error { _, err := c.AuthEnable(t.Context()); return err },
+		func() error { _, err := c.RoleAdd(soon(t), "root"); return err },
+		func() error { _, err := c.UserAdd(soon(t), "root", "secret"); return err },
+		func() error { _, err := c.UserGrantRole(soon(t), "root", "root"); return err },
+		func() error { _, err := c.AuthEnable(soon(t)); return err },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	resp, err := etcdserverpb.NewAuthClient(c.ActiveConnection()).Authenticate(t.Context(), &etcdserverpb.AuthenticateRequest{Name: "root", Password: "secret"})
+	resp, err := etcdserverpb.NewAuthClient(c.ActiveConnection()).Authenticate(soon(t), &etcdserverpb.AuthenticateRequest{Name: "root", Password: "secret"})
 	if err != nil {
 		t.Fatal(err)
 	}
