@@ -20,12 +20,13 @@ dev: build ## three members on this machine, data under out/dev
 	$(OUT)/quoin dev --data-dir $(OUT)/dev
 
 # Tests on processes of their own want the machine for themselves.
-PACKAGES = $$(go list ./... | grep -v /test/cluster)
+PROCESSES = ./test/cluster ./test/deploy ./test/flags ./test/metrics ./test/tls
+PACKAGES  = $$(go list ./... | grep -vE '/test/(cluster|deploy|flags|metrics|tls)$$')
 
 test: lint ## what CI asks of the root module
 	go test -race -timeout 10m -json $(PACKAGES) | $(SUMMARY)
 	go test -tags faultpoints -json ./internal/faultpoint ./cmd/quoin | $(SUMMARY)
-	go test -timeout 10m -json ./test/cluster | $(SUMMARY)
+	go test -p 1 -timeout 15m -json $(PROCESSES) | $(SUMMARY)
 
 lint: ## format, vet, static analysis
 	@unformatted=$$($(TOOL) gofumpt -l .); \
