@@ -21,11 +21,40 @@ type Keys func(lease int64) [][]byte
 // Admit decides whether somebody may do what a request about keys and leases asks for, nested operations included. It returns nil or a
 // kverr.Error. Requests that are not about keys or leases need Admin.
 func (s *State) Admit(who Identity, r request.Request, keys Keys) error {
+	switch r := r.(type) {
+	case *request.LeaseGrant:
+		return s.Present(who)
+	case *request.LeaseRevoke:
+		return s.admitLease(who, keys, r.ID, checker.writes)
+	case *request.LeaseTimeToLive:
+		if r.Keys {
+			return s.admitLease(who, keys, r.ID, checker.reads)
+		}
+		return s.Present(who)
+	}
 	u, err := s.known(who)
 	if u == nil {
 		return err
 	}
 	return checker{u, keys}.request(r)
+}
+
+// admitLease decides on what is asked of a lease itself. As in etcd, somebody is enough for a lease without keys, and for root: then the
+// revision is not looked at.
+func (s *State) admitLease(who Identity, keys Keys, lease int64, may func(c checker, key, end []byte) error) error {
+	if err := s.Present(who); err != nil || !s.enabled || s.Admin(who) == nil {
+		return err
+	}
+	for _, key := range keys(lease) {
+		u, err := s.known(who)
+		if err != nil {
+			return err
+		}
+		if err := may(checker{user: u}, key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // known returns the user who asks if what it may do has to be looked at: with neither user nor error, everything is allowed.
@@ -112,11 +141,13 @@ func allowed(yes bool) error {
 func (c checker) reads(key, end []byte) error  { return allowed(covers(c.read, key, end)) }
 func (c checker) writes(key, end []byte) error { return allowed(covers(c.write, key, end)) }
 
+// covers reports whether all of a range is granted. One that ends before it begins holds nothing; as in etcd its first key decides.
 func covers(granted *interval.Set[struct{}], key, end []byte) bool {
-	if len(end) == 0 {
+	rng := interval.Make(key, end)
+	if len(end) == 0 || rng.Empty() {
 		return granted.Contains(key)
 	}
-	return granted.Covers(interval.Make(key, end))
+	return granted.Covers(rng)
 }
 
 func (c checker) request(r request.Request) error {
@@ -129,15 +160,6 @@ func (c checker) request(r request.Request) error {
 		return c.deleteRange(r)
 	case *request.Txn:
 		return c.txn(r)
-	case *request.LeaseGrant:
-		return nil
-	case *request.LeaseRevoke:
-		return c.attached(r.ID, c.writes)
-	case *request.LeaseTimeToLive:
-		if r.Keys {
-			return c.attached(r.ID, c.reads)
-		}
-		return nil
 	}
 	return kverr.PermissionDenied
 }
@@ -154,13 +176,9 @@ func (c checker) put(r *request.Put) error {
 	if r.Lease == 0 {
 		return nil
 	}
-	return c.attached(r.Lease, c.writes)
-}
-
-// attached asks about every key of a lease: who may end or prolong a lease decides over its keys.
-func (c checker) attached(lease int64, may func(key, end []byte) error) error {
-	for _, key := range c.keys(lease) {
-		if err := may(key, nil); err != nil {
+	// Who may attach to a lease, end or prolong it decides over all its keys.
+	for _, key := range c.keys(r.Lease) {
+		if err := c.writes(key, nil); err != nil {
 			return err
 		}
 	}

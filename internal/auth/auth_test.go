@@ -191,6 +191,10 @@ func TestAdmit(t *testing.T) {
 		{rng("one", ""), nil},
 		{rng("one", "onf"), kverr.PermissionDenied},
 		{rng("A", ""), kverr.PermissionDenied},
+		{rng("c", "b"), nil},
+		{rng("c", "A"), nil},
+		{rng("n", "b"), kverr.PermissionDenied},
+		{rng("n", "n"), kverr.PermissionDenied},
 		{put("f"), nil},
 		{put("e"), kverr.PermissionDenied},
 		{previous(put("g")), nil},
@@ -263,6 +267,33 @@ func TestWho(t *testing.T) {
 	off := apply(t, s, &request.AuthDisable{})
 	if err := errors.Join(off.Admit(Identity{}, put("x"), nil), off.Admin(Identity{}), off.Present(Identity{})); err != nil {
 		t.Errorf("while nothing is in force: %v", err)
+	}
+}
+
+// TestLeasesOfOldIdentities: a lease without keys, and root, are not asked for a revision.
+func TestLeasesOfOldIdentities(t *testing.T) {
+	s := enabled(t)
+	old := s.Revision() - 1
+	keys := func(lease int64) [][]byte { return map[int64][][]byte{1: {[]byte("g")}, 2: {[]byte("0")}}[lease] }
+	for _, tc := range []struct {
+		user          string
+		none, own, of error // for leases without keys, with one of ada's, with one of nobody's
+	}{
+		{"", kverr.UserEmpty, kverr.UserEmpty, kverr.UserEmpty},
+		{"root", nil, nil, nil},
+		{"ada", nil, kverr.AuthOldRevision, kverr.AuthOldRevision},
+		{"gone", nil, kverr.AuthOldRevision, kverr.AuthOldRevision},
+	} {
+		for lease, want := range []error{tc.none, tc.own, tc.of} {
+			for _, r := range []request.Request{&request.LeaseRevoke{ID: int64(lease)}, &request.LeaseTimeToLive{ID: int64(lease), Keys: true}} {
+				if err := s.Admit(Identity{tc.user, old}, r, keys); !errors.Is(err, want) || want == nil && err != nil {
+					t.Errorf("%q, lease %d, %T: %v, want %v", tc.user, lease, r, err, want)
+				}
+			}
+			if err := s.Admit(Identity{tc.user, old}, &request.LeaseTimeToLive{ID: int64(lease)}, keys); !errors.Is(err, tc.none) {
+				t.Errorf("%q, lease %d, without keys: %v, want %v", tc.user, lease, err, tc.none)
+			}
+		}
 	}
 }
 

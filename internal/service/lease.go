@@ -138,7 +138,7 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 		answer, err = request.LeaseTimeToLiveResult{ID: r.ID, TTL: -1}, nil
 	}
 	if err == nil && r.Keys {
-		err = s.mayRead(pass, answer.Keys)
+		err = pass.mayShow(&r, answer.Keys)
 	}
 	if err != nil {
 		return nil, err
@@ -146,12 +146,10 @@ func (s *Service) LeaseTimeToLive(ctx context.Context, raw []byte) ([]byte, erro
 	return request.AppendLeaseTimeToLiveResponse(nil, s.Header(), &answer), nil
 }
 
-// mayRead refuses to show keys to who may not read them. The leader may have attached more of them than this member knew of.
-func (s *Service) mayRead(p pass, keys [][]byte) error {
-	for _, key := range keys {
-		if err := p.users.Admit(p.who, &request.Range{Key: key}, nil); err != nil {
-			return err
-		}
+// mayShow refuses to show the keys of a lease to who may not read them. The leader may have attached more of them than this member knew of.
+func (p pass) mayShow(r *request.LeaseTimeToLive, keys [][]byte) error {
+	if err := p.users.Admit(p.who, r, func(int64) [][]byte { return keys }); err != nil {
+		return err
 	}
 	return p.recheck()
 }
@@ -272,18 +270,26 @@ func timeoutError(ctx context.Context) error {
 
 // LeaseLeases answers a LeaseLeasesRequest from this member's own state, the soonest to end first. It is for who may read all their keys.
 func (s *Service) LeaseLeases(ctx context.Context, _ []byte) ([]byte, error) {
+	who, err := s.identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := pass{s, s.access.users.Load(), who}
+	if err := p.users.Present(who); err != nil {
+		return nil, err
+	}
 	s.leases.mu.Lock()
 	ids := s.leases.mu.deadlines.ByRemaining()
 	s.leases.mu.Unlock()
-	if err := s.Present(ctx); err != nil {
-		return nil, err
-	}
-	if s.AuthEnabled() {
+	if p.users.Enabled() {
 		for _, id := range ids {
-			if _, err := s.admit(ctx, &request.LeaseTimeToLive{ID: id, Keys: true}); err != nil {
+			if err := p.users.Admit(who, &request.LeaseTimeToLive{ID: id, Keys: true}, s.keysOf); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if err := p.recheck(); err != nil {
+		return nil, err
 	}
 	return request.AppendLeaseLeasesResponse(nil, s.Header(), ids), nil
 }

@@ -92,7 +92,7 @@ func suites() []suite {
 		{name: "fresh/history", fresh: true, cases: historyCases()},
 		{name: "fresh/compact", fresh: true, cases: compactCases()},
 		{name: "fresh/alarm", fresh: true, cases: alarmCases()},
-	}, spaceSuites()...)
+	}, append(spaceSuites(), authSuites()...)...)
 }
 
 // Run runs every suite as a subtest of t against the target.
