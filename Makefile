@@ -8,7 +8,7 @@ TOOL    := go tool -modfile=tools/go.mod
 # Test events in, one line per package and the output of failures out.
 SUMMARY := go -C $(CURDIR)/tools run ./testsum
 
-.PHONY: build run dev test lint format sim mutants cluster faults interop bench bench-smoke fuzz-smoke clean
+.PHONY: build run dev test lint format sim mutants cluster faults interop bench bench-smoke fuzz-smoke nightly clean
 
 build: ## the multi-call binary, out/quoin
 	go build -o $(OUT)/quoin ./cmd/quoin
@@ -63,6 +63,13 @@ bench-smoke: ## the same in less than a minute, for CI
 
 fuzz-smoke: ## every fuzz target for FUZZTIME each
 	tools/fuzz-smoke
+
+nightly: ## what is too long for CI: each fuzz target for a minute, simulations, mutants, long runs of processes
+	FUZZTIME=60s FUZZFLAGS=-parallel=1 tools/fuzz-smoke
+	$(MAKE) sim SIMTIME=1h
+	$(MAKE) mutants
+	$(MAKE) faults
+	$(MAKE) cluster CLUSTER=-long
 
 clean:
 	rm -rf $(OUT)
