@@ -131,8 +131,11 @@ func (n *Node) warnOfSlow(b *replica.Batch, took, throttled time.Duration) {
 		"requests", kinds, "puts", ops.Puts, "put_bytes", ops.PutBytes, "deletes", ops.Deletes, "ranges", ops.Ranges, "events", len(b.Events))
 }
 
-// publishBatch lets readers see a batch, and then tells the observer.
+// publishBatch lets readers see a batch. The observer is told before and after.
 func (n *Node) publishBatch(batch *replica.Batch) {
+	if n.cfg.Observer != nil {
+		n.cfg.Observer.Applying(batch)
+	}
 	n.show(batch.View)
 	n.applied.Store(batch.Index)
 	if n.cfg.Observer != nil {

@@ -133,6 +133,9 @@ func (m *clusterMember) stop() {
 	check(m.c.t, m.node.Swap(nil).Stop())
 }
 
+// Applying implements node.Observer.
+func (m *clusterMember) Applying(*replica.Batch) {}
+
 // Applied implements node.Observer.
 func (m *clusterMember) Applied(b *replica.Batch) {
 	if b.Installed != nil {

@@ -71,9 +71,11 @@ type Config struct {
 	Metrics  Metrics
 }
 
-// Observer is told what was applied, on the applier's goroutine, after the new view is published and before anybody gets an answer.
-// It must not block.
+// Observer is told what was applied, on the applier's goroutine. It must not block.
 type Observer interface {
+	// Applying comes before the new view is published: whoever sees it can be judged by what the batch says of who may see what.
+	Applying(*replica.Batch)
+	// Applied comes after the new view is published and before anybody gets an answer.
 	Applied(*replica.Batch)
 }
 

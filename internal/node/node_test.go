@@ -301,8 +301,23 @@ func failOneSync(t *testing.T) {
 // witness looks, when it is told of a batch, at what others see of it at that moment.
 type witness struct {
 	node   atomic.Pointer[node.Node]
+	before atomic.Int64
 	failed atomic.Pointer[string]
 	rev    atomic.Int64
+}
+
+func (w *witness) Applying(b *replica.Batch) {
+	w.before.Store(b.View.Rev())
+	n := w.node.Load()
+	if n == nil || len(b.Events) == 0 {
+		return
+	}
+	if v, err := n.View(); err == nil {
+		if v.Rev() >= b.View.Rev() {
+			w.failed.Store(new(fmt.Sprintf("batch up to %d: already visible", b.Index)))
+		}
+		v.Release()
+	}
 }
 
 func (w *witness) Applied(b *replica.Batch) {
@@ -320,15 +335,15 @@ func (w *witness) Applied(b *replica.Batch) {
 	}
 }
 
-// TestAnswersComeLast: first the view is published, then the observer is told, then the put is answered.
+// TestAnswersComeLast: first the observer is told, then the view is published, then the observer is told again, then the put is answered.
 func TestAnswersComeLast(t *testing.T) {
 	var w witness
 	n := options{node: func(c *node.Config) { c.Observer = &w }}.start(t, newDisks(t))
 	w.node.Store(n)
 	for i := range int64(100) {
 		check(t, put(t.Context(), n, "a", "1"))
-		if w.rev.Load() != i+2 {
-			t.Fatalf("put %d is answered, the observer is at revision %d", i, w.rev.Load())
+		if w.rev.Load() != i+2 || w.before.Load() != i+2 {
+			t.Fatalf("put %d is answered, the observer is at revisions %d and %d", i, w.before.Load(), w.rev.Load())
 		}
 	}
 	if what := w.failed.Load(); what != nil {

@@ -57,6 +57,12 @@ func (a *access) note(o *machine.Outcome) {
 	}
 }
 
+// replace takes in the users of a snapshot. Which logins were ended on the way to it is not known: all are.
+func (a *access) replace(users *auth.State) {
+	a.users.Store(users)
+	a.sessions.Drop("")
+}
+
 // runSessions forgets logins that are over.
 func (s *Service) runSessions() {
 	ttl := s.cfg.Access.TokenTTL

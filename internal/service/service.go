@@ -181,6 +181,16 @@ func (s *Service) Close() {
 	s.tasks.wait()
 }
 
+// Applying takes note of who may do what from a batch on, before anybody sees what is in it (node.Observer).
+func (s *Service) Applying(b *replica.Batch) {
+	if b.Installed != nil {
+		s.access.replace(b.Installed.Users())
+	}
+	for i := range b.Outcomes {
+		s.access.note(&b.Outcomes[i])
+	}
+}
+
 // Applied takes note of a batch, before its requests are answered (node.Observer).
 func (s *Service) Applied(b *replica.Batch) {
 	if b.Installed != nil {
@@ -197,7 +207,6 @@ func (s *Service) Applied(b *replica.Batch) {
 		if o.OverQuota && !s.anyRaised(request.AlarmNoSpace) {
 			s.raiseNoSpace()
 		}
-		s.access.note(o)
 	}
 	if b.Installed != nil || changesCluster(b) {
 		s.cluster.Store(readCluster(s.machine).after(s.cluster.Load(), b))
@@ -215,7 +224,6 @@ func (s *Service) Applied(b *replica.Batch) {
 // installed takes over a state that a snapshot has brought in the place of the former one.
 func (s *Service) installed(m *machine.Machine) {
 	s.machine = m
-	s.access.users.Store(m.Users())
 	s.leases.forget()
 	s.restoreLeases(m.Leases())
 	alarms := m.Alarms()

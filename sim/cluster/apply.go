@@ -76,6 +76,7 @@ func (m *member) applyBatch(now []wire.Entry) error {
 
 // finish makes a batch visible and answers those who waited for it, in that order.
 func (m *member) finish(batch *replica.Batch) {
+	m.service.Applying(batch)
 	m.show(batch.View)
 	m.service.Applied(batch)
 	for i := range batch.Outcomes {

@@ -205,6 +205,7 @@ func (m *member) install(s *wire.Snapshot) error {
 	m.hash = nil
 	batch := m.applier.Install(m.machine, at)
 	m.w.judge.installed(m, batch)
+	m.service.Applying(batch)
 	m.show(batch.View)
 	m.service.Applied(batch)
 	m.later(func() {
