@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,7 @@ type WatchStream struct {
 	beat *beat
 	last sent
 
-	// who holds the identities that asked for watchers, and users what they were admitted by. A stream has one identity in nearly all cases:
-	// that of the call.
+	// who is the identity that asked for watchers, and users what they were judged by last. A stream has one identity, that of the call.
 	users atomic.Pointer[auth.State]
 	who   atomic.Pointer[auth.Identity]
 }
@@ -41,15 +41,33 @@ func (s *Service) Watch() *WatchStream {
 
 // Create adds a watcher if the call may read its range; a refusal is an answer like any other.
 func (w *WatchStream) Create(ctx context.Context, r watch.CreateRequest) error {
+	rng := interval.Make(orFirst(r.Key), r.RangeEnd)
 	who, err := w.svc.identity(ctx)
 	if err == nil {
-		err = w.svc.access.users.Load().Admit(who, &request.Range{Key: orFirst(r.Key), RangeEnd: r.RangeEnd}, nil)
+		w.who.Store(&who)
+		err = mayWatch(w.svc.access.users.Load(), who, rng)
 	}
-	w.who.Store(&who)
-	if err != nil {
-		r.Refusal = kverr.StatusText(err)
+	r.Refusal = func() string {
+		if err != nil {
+			return kverr.StatusText(err)
+		}
+		// It may have waited for its turn; what has changed since then counts.
+		return refusalNow(w.svc.access.users.Load(), who.User, rng)
 	}
 	return w.Stream.Create(ctx, r)
+}
+
+// mayWatch decides whether somebody may see what happens in a range.
+func mayWatch(users *auth.State, who auth.Identity, rng interval.Range) error {
+	return users.Admit(who, &request.Range{Key: []byte(rng.Key), RangeEnd: []byte(rng.End)}, nil)
+}
+
+// refusalNow is why a user who was let in before may not see what happens in a range, in the words for the client; empty if it may.
+func refusalNow(users *auth.State, user string, rng interval.Range) string {
+	if err := mayWatch(users, auth.Identity{User: user, Revision: users.Revision()}, rng); err != nil {
+		return kverr.StatusText(err)
+	}
+	return ""
 }
 
 // orFirst is the key that a watcher asks for: an empty one means the first there can be.
@@ -60,20 +78,18 @@ func orFirst(key []byte) []byte {
 	return key
 }
 
-// review ends the watchers that the call may not have any more, if permissions have changed since that was looked at last. It comes before
-// every message, so that no event reaches who may not see it.
-func (w *WatchStream) review() {
-	users, who := w.svc.access.users.Load(), w.who.Load()
-	if w.users.Swap(users) == users || who == nil {
-		return
+// review ends the watchers that the call may not have any more, if permissions have changed since that was looked at last, and returns their
+// ids. It comes before every message and after, so that no event reaches who may not see it.
+func (w *WatchStream) review() (ended []int64) {
+	users := w.svc.access.users.Load()
+	if w.users.Swap(users) == users {
+		return nil
 	}
-	now := auth.Identity{User: who.User, Revision: users.Revision()}
-	w.Review(func(rng interval.Range) string {
-		if err := users.Admit(now, &request.Range{Key: []byte(rng.Key), RangeEnd: []byte(rng.End)}, nil); err != nil {
-			return kverr.StatusText(err)
-		}
-		return ""
-	})
+	who := w.who.Load()
+	if who == nil {
+		return nil
+	}
+	return w.Review(func(rng interval.Range) string { return refusalNow(users, who.User, rng) })
 }
 
 // watchConfig sets up the hub of a store at rev.
@@ -98,30 +114,56 @@ func (w *WatchStream) Close() {
 
 // Next returns the next message in wire form. Once the service is closed the error is kverr.Stopped.
 func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
+	r, err := w.NextResponse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.encode(&r), nil
+}
+
+// NextResponse is Next for who does not want the wire form.
+func (w *WatchStream) NextResponse(ctx context.Context) (watch.Response, error) {
 	for {
-		msg, ok, err := w.Poll()
+		r, ok, err := w.poll()
 		if ok || err != nil {
-			return msg, err
+			return r, err
 		}
 		if err := w.svc.clock.Wait(ctx, w.Wake(), -1); err != nil {
-			return nil, err
+			return r, err
 		}
 	}
 }
 
 // Poll returns the next message like Next, and false if there is none yet. It belongs to the goroutine that calls Next.
 func (w *WatchStream) Poll() (msg []byte, ok bool, err error) {
-	w.review()
-	r, ok, err := w.Stream.Poll()
-	if errors.Is(err, watch.ErrClosed) {
-		return nil, false, kverr.Stopped
-	}
+	r, ok, err := w.poll()
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	w.last = sent{began: w.svc.clock.Now(), events: len(r.Events), answer: r.Created || r.Canceled}
+	return w.encode(&r), true, nil
+}
+
+func (w *WatchStream) poll() (r watch.Response, ok bool, err error) {
+	for {
+		w.review()
+		r, ok, err = w.Stream.Poll()
+		if errors.Is(err, watch.ErrClosed) {
+			return r, false, kverr.Stopped
+		}
+		if !ok || err != nil {
+			return r, ok, err
+		}
+		if len(r.Events) > 0 && slices.Contains(w.review(), r.WatchID) {
+			continue // it was just forbidden, and this may be from after that
+		}
+		w.last = sent{began: w.svc.clock.Now(), events: len(r.Events), answer: r.Created || r.Canceled}
+		return r, true, nil
+	}
+}
+
+func (w *WatchStream) encode(r *watch.Response) []byte {
 	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.svc.member.Status().Term}
-	return watch.AppendResponse(nil, h, r), true, nil
+	return watch.AppendResponse(nil, h, *r)
 }
 
 // sent is what is known of the message that Poll gave last.

@@ -99,7 +99,8 @@ func decidesItself(method string) bool {
 	switch name {
 	case pb.KV_ServiceDesc.ServiceName:
 		return call != "Compact"
-	case pb.Lease_ServiceDesc.ServiceName, pb.Watch_ServiceDesc.ServiceName, pb.Auth_ServiceDesc.ServiceName, healthpb.Health_ServiceDesc.ServiceName:
+	case pb.Lease_ServiceDesc.ServiceName, pb.Watch_ServiceDesc.ServiceName, pb.Auth_ServiceDesc.ServiceName, healthpb.Health_ServiceDesc.ServiceName,
+		lockService, electionService:
 		return true
 	}
 	return false

@@ -9,7 +9,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// Catalog lists what a client may call on a member of this version, whether it is served or not: metrics name all of it from the start.
+// Catalog lists what a client may call on a member of this version, whether it is served or not: metrics name all of it from the start. Lock
+// and Election are not among it: metrics name their methods when they are first called.
 func Catalog() map[string]grpc.ServiceInfo {
 	all := map[string]grpc.ServiceInfo{}
 	for _, desc := range []*grpc.ServiceDesc{

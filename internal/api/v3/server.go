@@ -90,6 +90,7 @@ func register(server *grpc.Server, svc *service.Service, stopOnDefragment bool) 
 	pb.RegisterMaintenanceServer(server, &maintenanceServer{svc: svc, outage: outage{health: serving, wanted: stopOnDefragment}})
 	pb.RegisterClusterServer(server, &clusterServer{svc: svc})
 	healthpb.RegisterHealthServer(server, serving)
+	registerQueues(server, svc)
 }
 
 // bytesCall is a unary call on wire bytes. The answer belongs to the caller.
