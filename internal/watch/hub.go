@@ -123,6 +123,15 @@ func (h *Hub) shut() []*Stream {
 	return slices.Collect(maps.Keys(h.mu.streams))
 }
 
+// WakeAll wakes every stream, though nothing has happened: something outside decides what their next step is.
+func (h *Hub) WakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.mu.streams {
+		s.signal()
+	}
+}
+
 // Stats returns the present counters.
 func (h *Hub) Stats() Stats {
 	c := &h.stats

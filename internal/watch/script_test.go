@@ -174,7 +174,7 @@ func createOptions(opts map[string]string) CreateRequest {
 	end := strings.ReplaceAll(opts["end"], "open", "\x00")
 	return CreateRequest{
 		Key: []byte(opts["key"]), RangeEnd: []byte(end), StartRevision: n("start"), WatchID: n("id"),
-		Refusal: opts["refusal"], NoPut: has("noput"), NoDelete: has("nodelete"), PrevKV: has("prevkv"),
+		Refusal: func() string { return opts["refusal"] }, NoPut: has("noput"), NoDelete: has("nodelete"), PrevKV: has("prevkv"),
 		Fragment: has("fragment"), ProgressNotify: has("progress"),
 	}
 }

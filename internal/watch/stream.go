@@ -42,8 +42,9 @@ type CreateRequest struct {
 	StartRevision int64
 	// WatchID is the id the client wants; 0 lets the stream choose.
 	WatchID int64
-	// Refusal is why the client may not watch the range, in the words for the client; empty if it may.
-	Refusal string
+	// Refusal says why the client may not watch the range, in the words for the client, or nothing if it may. It is asked when the watcher
+	// would begin, under the locks of the hub and of the stream; nil is never refused.
+	Refusal func() string
 
 	NoPut, NoDelete bool // leave out these events
 	PrevKV          bool // with the value before each event
@@ -217,9 +218,9 @@ func (s *Stream) Cancel(ctx context.Context, id int64) error {
 	return nil
 }
 
-// Review ends the watchers whose range is refused any longer, and queues the answers with the reasons. refusal returns the reason in the words
-// for the client, or nothing; it must not call the stream.
-func (s *Stream) Review(refusal func(interval.Range) string) {
+// Review ends the watchers whose range is refused any longer, queues the answers with the reasons, and returns the ids in order. refusal
+// returns the reason in the words for the client, or nothing; it must not call the stream.
+func (s *Stream) Review(refusal func(interval.Range) string) (ended []int64) {
 	rev, _ := s.hub.present()
 	h := s.hub
 	h.mu.Lock()
@@ -236,7 +237,9 @@ func (s *Stream) Review(refusal func(interval.Range) string) {
 			Response: Response{WatchID: id, Canceled: true, CancelReason: reason, HeaderRevision: max(rev, h.mu.rev)}, kind: answerDenied,
 		})
 		s.remove(w)
+		ended = append(ended, id)
 	}
+	return ended
 }
 
 // reserve takes a slot for an answer.
@@ -280,12 +283,16 @@ func (s *Stream) newWatcher(req *CreateRequest) *watcher {
 
 // refusal returns why a watcher cannot be, checked in the order that clients know.
 func (s *Stream) refusal(req *CreateRequest, w *watcher) string {
+	if req.StartRevision < 0 {
+		return kverr.Compacted.Text
+	}
+	if req.Refusal != nil {
+		if reason := req.Refusal(); reason != "" {
+			return reason
+		}
+	}
 	_, taken := s.mu.watchers[req.WatchID]
 	switch {
-	case req.StartRevision < 0:
-		return kverr.Compacted.Text
-	case req.Refusal != "":
-		return req.Refusal
 	case w.sel.rng.Empty():
 		return reasonEmptyRange
 	case req.WatchID == invalidID || req.WatchID != 0 && taken:
