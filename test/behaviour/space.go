@@ -81,7 +81,7 @@ func fullCases() []testCase {
 			e.equal("alarms", e.alarms(), "")
 		}},
 		{name: "what frees space goes on", run: fullGoesOn},
-		{name: "an operator's way back", run: wayBack},
+		{name: "an operator's way back", single: true, run: wayBack},
 	}
 	for i := range cases {
 		run := cases[i].run
@@ -119,7 +119,8 @@ func fullGoesOn(e *env) {
 	e.equal("state", e.state(), "")
 }
 
-// wayBack is what operators do when the quota is used up by history.
+// wayBack is what operators do when the quota is used up by history. In a
+// cluster they would have to do it at every member.
 func wayBack(e *env) {
 	value := strings.Repeat("v", 64<<10)
 	err := error(nil)
@@ -200,7 +201,11 @@ func (e *env) makeFree() {
 	e.until("it is in the file", func() bool { return e.status().DbSize > 4<<20 })
 	e.mustDelete(del("bulk", "bulk~"))
 	e.mustCompact(e.revision())
-	e.until("it is out of the file", func() bool { return e.status().DbSizeInUse < 2<<20 })
+	e.until("it is out of the file", func() bool {
+		e.mustPut(put("bulk", "")) // pages are free once something else was written
+		return e.status().DbSizeInUse < 2<<20
+	})
+	e.mustDelete(del("bulk", ""))
 }
 
 func servesAfterDefragment(e *env) {
