@@ -2,3 +2,16 @@ package service
 
 // RemembersPage reports whether the index as of a revision is remembered.
 func (s *Service) RemembersPage(revision int64) bool { return s.pages.get(revision) != nil }
+
+// TakeHashTurns takes all turns to compute a password hash; what it returns gives them back.
+func (s *Service) TakeHashTurns() (free func()) {
+	turns := s.access.hashing
+	for range cap(turns) {
+		<-turns
+	}
+	return func() {
+		for range cap(turns) {
+			turns <- struct{}{}
+		}
+	}
+}

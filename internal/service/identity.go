@@ -8,6 +8,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/token"
 )
@@ -55,6 +56,16 @@ func (a *access) note(o *machine.Outcome) {
 			a.sessions.Drop(one.User)
 		}
 	}
+}
+
+// changesUsers reports whether a batch says anything new of who may do what.
+func changesUsers(b *replica.Batch) bool {
+	for i := range b.Outcomes {
+		if b.Outcomes[i].Users != nil {
+			return true
+		}
+	}
+	return b.Installed != nil
 }
 
 // replace takes in the users of a snapshot. Which logins were ended on the way to it is not known: all are.

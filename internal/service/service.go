@@ -217,6 +217,9 @@ func (s *Service) Applied(b *replica.Batch) {
 		<-s.bound
 		s.termBegan(b.NewTerm)
 	}
+	if changesUsers(b) && s.AuthEnabled() {
+		s.hub.WakeAll() // watchers may have to end
+	}
 	s.pages.forget(b.View.Rev(), b.View.CompactRev())
 	s.hub.Publish(b.View.Rev(), b.Events)
 }

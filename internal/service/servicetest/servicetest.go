@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
@@ -18,6 +20,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/service"
+	"github.com/quoin-kv/quoin/internal/token"
 	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft"
@@ -35,6 +38,7 @@ const (
 	MaxLearners     = 1
 	Name            = "one"
 	ClientURL       = "http://one:2379"
+	TokenTTL        = 5 * time.Minute
 )
 
 // PeerURL is where other members reach a member.
@@ -163,6 +167,7 @@ func defaults(d Disks) Options {
 		Service: service.Config{
 			Logger: logger, ClusterID: ClusterID, MemberID: MemberID, Name: Name, ClientURLs: []string{ClientURL},
 			Version: "3.7.1", ClusterVersion: "3.7.0", MaxRequestBytes: 1536 << 10, MaxTxnOps: 128, QuotaBytes: 2 << 30,
+			Access:          service.Access{Of: shown, Tokens: token.Kind{Simple: true}, TokenTTL: TokenTTL, BcryptCost: bcrypt.MinCost},
 			ElectionTimeout: ElectionTimeout, MinLeaseTTL: MinLeaseTTL, ProgressInterval: 10 * time.Minute, StrictReconfig: true,
 		},
 		Node: node.Config{
