@@ -73,6 +73,7 @@ func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Serv
 	ops.RegisterVersion(mux, svc)
 	ops.RegisterVars(mux, func() any { return raftVars(n.Status()) })
 	registerDebug(cfg, mux)
+	registerV2(cfg, svc, mux, logger)
 	limits := port.HTTPOptions{
 		MaxStreams: int(min(cfg.MaxConcurrentStreams, maxHTTPStreams)), Endless: gateway.Endless,
 		BaseContext: ctx, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),

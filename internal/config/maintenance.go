@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -67,6 +68,8 @@ func (c *Config) checkMaintenance() error {
 		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be positive)")
 	case c.Tracing.Enabled && c.Tracing.SamplingRate > millionth:
 		return errors.New("distributed tracing configurition is not valid: (tracing sampling rate must be less than 1000000)")
+	case !strings.HasSuffix(c.V2Prefix, "/"):
+		return fmt.Errorf("--v2-prefix must end with a slash (set to %q)", c.V2Prefix)
 	case c.RangeBudgetBytes < 0:
 		return fmt.Errorf("--range-budget-bytes must not be negative (set to %d)", c.RangeBudgetBytes)
 	}

@@ -55,12 +55,14 @@ type Config struct {
 	Features                Features
 
 	// Quoin's own.
-	KeepNoSpaceAlarm     bool  // the NOSPACE alarm stays until it is disarmed by hand
-	AutoDefragPercent    uint  // share of the database file that is free which starts a rewrite; 0 never
-	DiskReserveMegabytes uint  // MiB kept free on the disk
-	RangeBudgetBytes     int64 // bytes of range answers under way at once; 0 none
-	MaxConnections       uint  // client connections; 0 unlimited
-	MaxRequestsPerSecond uint  // of all clients together; 0 unlimited
+	KeepNoSpaceAlarm     bool   // the NOSPACE alarm stays until it is disarmed by hand
+	AutoDefragPercent    uint   // share of the database file that is free which starts a rewrite; 0 never
+	DiskReserveMegabytes uint   // MiB kept free on the disk
+	RangeBudgetBytes     int64  // bytes of range answers under way at once; 0 none
+	MaxConnections       uint   // client connections; 0 unlimited
+	MaxRequestsPerSecond uint   // of all clients together; 0 unlimited
+	EnableV2             bool   // the old API of keys
+	V2Prefix             string // of the keys that it shows; ends with a slash
 
 	// Clustering.
 	AdvertisePeerURLs   URLs
@@ -185,7 +187,7 @@ func Default() *Config {
 		RaftReadTimeout: minPeerTimeout, RaftWriteTimeout: minPeerTimeout,
 		AutoCompactionMode: compactPeriodic, AutoCompactionRetention: "0",
 		CompactHashCheckTime: time.Minute, DowngradeCheckTime: 5 * time.Second,
-		AutoDefragPercent: 50, DiskReserveMegabytes: 64, RangeBudgetBytes: 256 << 20,
+		AutoDefragPercent: 50, DiskReserveMegabytes: 64, RangeBudgetBytes: 256 << 20, V2Prefix: "/v2/",
 		LogRotationJSON: `{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}`,
 		Tracing:         Tracing{Address: "localhost:4317", ServiceName: "etcd"},
 		Logger:          "zap", LogLevel: "info", LogFormat: "json", LogOutputs: Words{"default"}, Metrics: "basic",

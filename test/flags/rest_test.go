@@ -158,6 +158,18 @@ func ownScenarios() []scenario {
 				return err == nil && info.Size() == 3<<20
 			})
 		}},
+		{name: "v2 API", flags: "enable-v2 v2-prefix", options: fixed(options{"enable-v2": true, "v2-prefix": "/old/"}), see: func(t *testing.T, m *member) {
+			if _, err := m.client(t).Put(soon(t), "/old/a", "x"); err != nil {
+				t.Fatal(err)
+			}
+			if status, body, _ := m.get(t, "/v2/keys/a"); status != http.StatusOK || !strings.Contains(body, `"key":"/a","value":"x"`) {
+				t.Errorf("%d %s", status, body)
+			}
+		}},
+		{
+			name: "v2 API without a directory", flags: "v2-prefix", options: fixed(options{"enable-v2": true, "v2-prefix": "old"}),
+			refuses: &refusal{1, `--v2-prefix must end with a slash (set to "old")`},
+		},
 		{name: "automatic rewrite", flags: "auto-defrag-percent", options: fixed(options{"auto-defrag-percent": 20}), see: told("auto-defrag-percent", "20")}, // of large files
 	}
 }
