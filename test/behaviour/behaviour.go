@@ -3,6 +3,7 @@ package behaviour
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,7 +93,7 @@ func suites() []suite {
 		{name: "fresh/history", fresh: true, cases: historyCases()},
 		{name: "fresh/compact", fresh: true, cases: compactCases()},
 		{name: "fresh/alarm", fresh: true, cases: alarmCases()},
-	}, append(spaceSuites(), authSuites()...)...)
+	}, slices.Concat(spaceSuites(), authSuites(), queueSuites(), gatewaySuites())...)
 }
 
 // Run runs every suite as a subtest of t against the target.

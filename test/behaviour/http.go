@@ -330,6 +330,11 @@ func (e *env) lines(path, body string) *bufio.Scanner {
 	resp := e.open(http.MethodPost, path, e.json(body))
 	e.Cleanup(func() { _ = resp.Body.Close() })
 	e.equal("status", resp.StatusCode, 200)
+	return scan(resp)
+}
+
+// scan reads the lines of an answer.
+func scan(resp *http.Response) *bufio.Scanner {
 	scanner := bufio.NewScanner(resp.Body)
 	scanner.Buffer(nil, 1<<20)
 	return scanner

@@ -22,9 +22,38 @@ import (
 // life. maxBytes is the largest message that the server takes: a message whose JSON form is four times that is refused unread. Lists are
 // read when admit has made room for them.
 func New(ctx context.Context, conn *grpc.ClientConn, maxBytes int, admit Admit) (http.Handler, error) {
+	limit := 4 * maxBytes
+	plain := newBoundedJSON(int64(limit))
+	usual, err := newMux(ctx, conn, admit, plain)
+	if err != nil {
+		return nil, err
+	}
+	readable, err := newMux(ctx, conn, admit, &readableJSON{plain})
+	if err != nil {
+		return nil, err
+	}
+	description, err := describe()
+	if err != nil {
+		return nil, err
+	}
+	return upgrade(giveBack(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == descriptionPath && r.Method == http.MethodGet:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(description)
+		case wantsReadable(r):
+			readable.ServeHTTP(w, r)
+		default:
+			usual.ServeHTTP(w, r)
+		}
+	})), limit), nil
+}
+
+// newMux returns the routes of all services, for messages in one form.
+func newMux(ctx context.Context, conn *grpc.ClientConn, admit Admit, form runtime.Marshaler) (*runtime.ServeMux, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithErrorHandler(writeError),
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: newBoundedJSON(4 * int64(maxBytes))}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: form}),
 	)
 	if err := gw.RegisterKVHandlerClient(ctx, mux, &kv{pb.NewKVClient(conn), admit}); err != nil {
 		return nil, fmt.Errorf("registering gateway routes: %w", err)
@@ -36,7 +65,7 @@ func New(ctx context.Context, conn *grpc.ClientConn, maxBytes int, admit Admit) 
 			return nil, fmt.Errorf("registering gateway routes: %w", err)
 		}
 	}
-	return giveBack(mux), nil
+	return mux, registerQueues(mux, conn)
 }
 
 // boundedJSON is the JSON form of messages, of which no single one may have more than max bytes.
@@ -56,7 +85,9 @@ func newBoundedJSON(max int64) *boundedJSON {
 var errTooLarge = errors.New("message larger than max")
 
 // NewDecoder decodes a body that has one message (all of it then, as long as it fits) or, for streams, several.
-func (b *boundedJSON) NewDecoder(r io.Reader) runtime.Decoder {
+func (b *boundedJSON) NewDecoder(r io.Reader) runtime.Decoder { return b.decoder(r, b.Unmarshal) }
+
+func (b *boundedJSON) decoder(r io.Reader, unmarshal func(data []byte, v any) error) runtime.Decoder {
 	limited := &limitedReader{r: r}
 	d := json.NewDecoder(limited)
 	return runtime.DecoderFunc(func(v any) error {
@@ -65,7 +96,7 @@ func (b *boundedJSON) NewDecoder(r io.Reader) runtime.Decoder {
 		if err := d.Decode(&raw); err != nil {
 			return err
 		}
-		return b.Unmarshal(raw, v)
+		return unmarshal(raw, v)
 	})
 }
 
