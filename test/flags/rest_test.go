@@ -168,7 +168,7 @@ func ownScenarios() []scenario {
 		}},
 		{
 			name: "v2 API without a directory", flags: "v2-prefix", options: fixed(options{"enable-v2": true, "v2-prefix": "old"}),
-			refuses: &refusal{1, `--v2-prefix must end with a slash (set to "old")`},
+			refuses: &refusal{1, "--v2-prefix must end with a slash"},
 		},
 		{name: "automatic rewrite", flags: "auto-defrag-percent", options: fixed(options{"auto-defrag-percent": 20}), see: told("auto-defrag-percent", "20")}, // of large files
 	}
