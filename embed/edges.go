@@ -78,7 +78,7 @@ func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Serv
 		MaxStreams: int(min(cfg.MaxConcurrentStreams, maxHTTPStreams)), Endless: gateway.Endless,
 		BaseContext: ctx, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
-	e.http = port.NewHTTPServer(e.gate.guard(gateway.Access(mux, access(cfg, logger))), limits)
+	e.http = port.NewHTTPServer(e.gate.guard(gateway.Access(mux, access(cfg, svc, logger))), limits)
 	e.metrics = port.NewHTTPServer(e.gate.guard(few), limits)
 	m.Register(connectionGauges(e.limit)...)
 	if !cfg.EnableGateway {
@@ -93,10 +93,10 @@ func newEdges(cfg *config.Config, d doors, security clientTLS, svc *service.Serv
 }
 
 // access says whom HTTP requests may come from.
-func access(cfg *config.Config, logger *slog.Logger) gateway.AccessRules {
+func access(cfg *config.Config, svc *service.Service, logger *slog.Logger) gateway.AccessRules {
 	return gateway.AccessRules{
 		Origins: cfg.CORS, Hosts: cfg.HostWhitelist, Logger: logger, CertAuth: cfg.EnableGateway && cfg.ClientTLS.ClientCertAuth,
-		AuthEnabled: func() bool { return false }, // there is no authentication yet
+		AuthEnabled: svc.AuthEnabled,
 	}
 }
 
