@@ -191,7 +191,7 @@ func TestTokensAreForgotten(t *testing.T) {
 }
 
 // signed gives members signed tokens.
-func signed(t *testing.T) func(o *servicetest.Options) {
+func signed(t testing.TB) func(o *servicetest.Options) {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "key")
 	check(t, os.WriteFile(key, []byte("a key of sixteen or more bytes"), 0o600))
