@@ -35,9 +35,16 @@ func (h *Handler) serveMachines(w http.ResponseWriter, r *http.Request) {
 	if !allowed(w, r, "GET", "HEAD") {
 		return
 	}
-	all, err := h.store.Members(r.Context(), false)
+	h.nameCluster(w)
+	var all []schema.Member
+	err := h.asCaller(r, func(ctx context.Context) (err error) {
+		if err = h.store.Present(ctx); err == nil {
+			all, err = h.store.Members(ctx, false)
+		}
+		return err
+	})
 	if err != nil {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		h.refuseMember(w, r, err)
 		return
 	}
 	var urls []string

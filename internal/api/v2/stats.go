@@ -31,19 +31,24 @@ func (c *counts) note(action string, err error) {
 }
 
 // serveStats serves a document for those who are somebody.
-func (h *Handler) serveStats(of func() (any, error)) http.HandlerFunc {
+func (h *Handler) serveStats(of func(context.Context) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !allowed(w, r, "GET") {
 			return
 		}
-		v, err := of()
+		var body []byte
+		err := h.asCaller(r, func(ctx context.Context) error {
+			if err := h.store.Present(ctx); err != nil {
+				return err
+			}
+			v, err := of(ctx)
+			if err == nil {
+				body, err = json.Marshal(v)
+			}
+			return err
+		})
 		if err != nil {
-			message(w, http.StatusForbidden, err.Error())
-			return
-		}
-		body, err := json.Marshal(v)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			h.refuseMember(w, r, err)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -51,7 +56,7 @@ func (h *Handler) serveStats(of func() (any, error)) http.HandlerFunc {
 	}
 }
 
-func (h *Handler) storeStats() (any, error) {
+func (h *Handler) storeStats(context.Context) (any, error) {
 	out := map[string]uint64{"expireCount": 0, "watchers": uint64(h.counts.watchers.Load())}
 	c := &h.counts
 	for name, of := range map[string]*outcome{
@@ -63,7 +68,7 @@ func (h *Handler) storeStats() (any, error) {
 	return out, nil
 }
 
-func (h *Handler) self() (any, error) {
+func (h *Handler) self(context.Context) (any, error) {
 	st := h.store.Status()
 	state := "StateFollower"
 	if st.Leader == h.MemberID {
@@ -89,7 +94,7 @@ func (h *Handler) self() (any, error) {
 	}, nil
 }
 
-// follower statistics are those that the metrics of the member have; here is who follows.
+// followerStats say nothing yet: how followers do is among the metrics of the member.
 type followerStats struct {
 	Latency struct {
 		Current           float64 `json:"current"`
@@ -104,11 +109,11 @@ type followerStats struct {
 	} `json:"counts"`
 }
 
-func (h *Handler) followers() (any, error) {
+func (h *Handler) followers(ctx context.Context) (any, error) {
 	if h.store.Status().Leader != h.MemberID {
 		return nil, &status{http.StatusForbidden, "not current leader"}
 	}
-	all, err := h.store.Members(context.Background(), false)
+	all, err := h.store.Members(ctx, false)
 	if err != nil {
 		return nil, err
 	}

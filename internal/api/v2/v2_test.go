@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
-	v2 "github.com/quoin-kv/quoin/internal/api/v2"
 	"github.com/quoin-kv/quoin/internal/service/servicetest"
 )
 
@@ -34,10 +32,7 @@ func run(t *testing.T, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := servicetest.Start(t, servicetest.NewDisks(t, 1))
-		w := &world{T: t, member: m, handler: v2.New(v2.Options{
-			Store: m.Service, Prefix: "/v2/", Logger: slog.New(slog.DiscardHandler), ClusterID: servicetest.ClusterID, MemberID: servicetest.MemberID,
-			Name: servicetest.Name, MaxBodyBytes: 1 << 20, MinTTL: servicetest.MinLeaseTTL,
-		})}
+		w := &world{T: t, member: m, handler: handler(m.Service)}
 		play(w)
 	})
 }
@@ -57,7 +52,7 @@ func (w *world) do(line string) answer {
 
 func (w *world) doAs(ctx context.Context, line, user, password string) answer {
 	w.Helper()
-	r := request(ctx, line)
+	r := newRequest(ctx, line)
 	if user != "" {
 		r.SetBasicAuth(user, password)
 	}
@@ -66,7 +61,7 @@ func (w *world) doAs(ctx context.Context, line, user, password string) answer {
 	return answer{rec.Code, rec.Header(), rec.Body.String()}
 }
 
-func request(ctx context.Context, line string) *http.Request {
+func newRequest(ctx context.Context, line string) *http.Request {
 	parts := strings.SplitN(line, " ", 3)
 	var body io.Reader
 	if len(parts) == 3 {
@@ -163,7 +158,7 @@ func (w *world) watch(line string) *stream {
 	s := &stream{world: w, rec: &recorder{httptest.NewRecorder()}, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		w.handler.ServeHTTP(s.rec, request(ctx, line))
+		w.handler.ServeHTTP(s.rec, newRequest(ctx, line))
 	}()
 	synctest.Wait()
 	return s
