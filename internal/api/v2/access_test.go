@@ -94,7 +94,7 @@ func TestPasswordChange(t *testing.T) {
 		w.addUser("root", "", "")
 		w.auth(request.FieldAuthEnable, &request.AuthEnable{})
 		get := func(password string) int { return w.doAs(w.Context(), "GET /v2/keys", "root", password).status }
-		if get("root") != 200 || get("root") != 200 {
+		if first, second := get("root"), get("root"); first != 200 || second != 200 {
 			t.Fatal("root cannot read")
 		}
 		raw := (&request.Authenticate{Name: "root", Password: "root"}).Append(nil)
