@@ -53,7 +53,7 @@ faults: ## a crash at every fault point, under load
 	go test -timeout 20m -v ./test/cluster -run 'TestFaultPoints|TestStallAndFail' -long
 
 interop: ## real clients and a real etcd against our member
-	cd interop && go vet ./... && go test -timeout 15m -json ./... | $(SUMMARY)
+	cd interop && go vet ./... && go test -timeout 25m -json ./... | $(SUMMARY)
 
 bench: ## side by side with a real etcd: table and raw numbers under out/bench
 	cd bench && go run . -out ../$(OUT)/bench $(BENCH)

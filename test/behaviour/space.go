@@ -123,10 +123,11 @@ func fullGoesOn(e *env) {
 // cluster they would have to do it at every member.
 func wayBack(e *env) {
 	value := strings.Repeat("v", 64<<10)
-	err := error(nil)
-	for i := 0; err == nil && i < 100; i++ {
+	var err error
+	e.until("there is no space left", func() bool { // the file is looked at, which follows the writes
 		_, err = e.kv.Put(e.ctx, e.realPut(put("a", value)))
-	}
+		return err != nil
+	})
 	e.refused(err, noSpace())
 	e.mustCompact(e.revision())
 	_, err = e.maint.Defragment(e.ctx, &pb.DefragmentRequest{})
