@@ -19,6 +19,7 @@ func authSuites() []suite {
 		{name: "auth/users", fresh: true, flags: flags, cases: authUserCases()},
 		{name: "auth/tokens", fresh: true, flags: flags, cases: authTokenCases()},
 		{name: "auth/holes", fresh: true, flags: flags, cases: authHoleCases()},
+		{name: "auth/http", fresh: true, http: true, flags: flags, cases: authHTTPCases()},
 	}
 }
 
