@@ -3,7 +3,6 @@ package lock
 import (
 	"bytes"
 	"context"
-	"errors"
 
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -114,7 +113,7 @@ func (q *Queues) Observe(ctx context.Context, raw []byte, send func(reply []byte
 	}
 	o := &observation{queues: q, prefix: queue(r.Name), send: send}
 	for {
-		if err := o.term(ctx); err != nil && !errors.Is(err, errCompacted) {
+		if err := unlessCompacted(o.term(ctx)); err != nil {
 			return plain(err)
 		}
 	}

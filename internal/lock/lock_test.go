@@ -17,6 +17,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/service/servicetest"
+	"github.com/quoin-kv/quoin/internal/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -317,6 +318,32 @@ func TestObserve(t *testing.T) {
 		cancel()
 		if o := <-done; !errors.Is(o.err, context.Canceled) || len(seen) != 0 {
 			w.Errorf("the observer ends with %v, %d unread", o.err, len(seen))
+		}
+	})
+}
+
+// TestCompactedPast: who comes too late for the past is told to look at the present, and an observer does not hear twice of the same thing.
+func TestCompactedPast(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.lease(1, 1000)
+		w.check(second(w.Campaign(w.Context(), message("E", 1, "a"))))
+		w.check(second(w.Put(w.Context(), (&request.Put{Key: []byte("x")}).Append(nil))))
+		w.check(second(w.Compact(w.Context(), (&request.Compaction{Revision: w.Header().Revision}).Append(nil))))
+		err := w.follow(w.Context(), watch.CreateRequest{Key: []byte("E/1"), StartRevision: 1}, func(event) (bool, error) { return true, nil })
+		if !errors.Is(err, errCompacted) || unlessCompacted(err) != nil {
+			w.Errorf("the past: %v", err)
+		}
+		told := 0
+		o := &observation{queues: w.Queues, prefix: queue([]byte("E")), send: func([]byte) error { told++; return nil }}
+		for range 2 {
+			ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+			if err := o.term(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				w.Errorf("term: %v", err)
+			}
+			cancel()
+		}
+		if told != 1 {
+			w.Errorf("told %d times", told)
 		}
 	})
 }

@@ -26,7 +26,7 @@ func (q *Queues) waitBefore(ctx context.Context, prefix []byte, rev int64) error
 		}
 		gone := func(event) (bool, error) { return true, nil }
 		err = q.follow(ctx, watch.CreateRequest{Key: record.Key, StartRevision: header.Revision + 1, NoPut: true}, gone)
-		if err != nil && !errors.Is(err, errCompacted) {
+		if err := unlessCompacted(err); err != nil {
 			return err
 		}
 	}
@@ -40,6 +40,14 @@ type event struct {
 
 // errCompacted says that the past was forgotten before it was read: look at the present again.
 var errCompacted = errors.New("lock: the past is compacted")
+
+// unlessCompacted drops the error that is no reason to give up.
+func unlessCompacted(err error) error {
+	if errors.Is(err, errCompacted) {
+		return nil
+	}
+	return err
+}
 
 // follow calls each with the events of a watch until that is done or fails.
 func (q *Queues) follow(ctx context.Context, r watch.CreateRequest, each func(e event) (done bool, err error)) error {
