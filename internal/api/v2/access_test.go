@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"testing"
+	"time"
 
 	v2 "github.com/quoin-kv/quoin/internal/api/v2"
 	"github.com/quoin-kv/quoin/internal/request"
@@ -72,6 +73,11 @@ func TestAuth(t *testing.T) {
 			{"team", "team", "GET /v2/keys?recursive=true", 401},
 			{"team", "team", "GET /v2/keys?wait=true&recursive=true", 401},
 			{"team", "team", "POST /v2/keys/ value=2", 401},
+			{"team", "team", "GET /v2/keys/team?recursive=true", 200},
+			{"team", "team", "POST /v2/keys/team value=2", 201},
+			{"team", "team", "PUT /v2/keys/team?prevExist=true&dir=true&ttl=1000", 200},
+			{"team", "team", "PUT /v2/keys/team value=2", 403},
+			{"team", "team", "GET /v2/keys/team?wait=true&recursive=true&waitIndex=2", 200},
 			{"one", "one", "GET /v2/keys/team/a", 200},
 			{"one", "one", "PUT /v2/keys/team/a value=3", 200},
 			{"one", "one", "DELETE /v2/keys/team/a", 200},
@@ -105,6 +111,21 @@ func TestPasswordChange(t *testing.T) {
 		w.check(err)
 		if old, now := get("root"), get("new"); old != 401 || now != 200 {
 			t.Errorf("with the old password %d, with the new one %d", old, now)
+		}
+	})
+}
+
+// TestLoginEnds: a remembered login whose token has ended is renewed, also for a watch.
+func TestLoginEnds(t *testing.T) {
+	run(t, func(w *world) {
+		w.do("PUT /v2/keys/a value=1")
+		w.addUser("root", "", "")
+		w.auth(request.FieldAuthEnable, &request.AuthEnable{})
+		for _, line := range []string{"GET /v2/keys/a", "GET /v2/keys/a?wait=true&waitIndex=2", "PUT /v2/keys/a value=2", "GET /v2/members"} {
+			if got := w.doAs(w.Context(), line, "root", "root"); got.status != 200 {
+				t.Errorf("%s: %d %s", line, got.status, got.body)
+			}
+			w.until(10 * time.Minute)
 		}
 	})
 }

@@ -88,7 +88,7 @@ func (h *Handler) newPlan(f *found) *plan {
 	for i := range f.parents {
 		e := &f.parents[i]
 		p.compares = append(p.compares, unchanged(h.space.file(e.path), 0))
-		if f.level < levelFile {
+		if f.level != levelFile {
 			p.compares = append(p.compares, unchanged(h.space.dir(e.path), e.markedAt()))
 		}
 	}
@@ -110,7 +110,7 @@ func (h *Handler) guardTarget(p *plan, f *found) {
 		modified = f.target.file.ModRevision
 	}
 	p.compares = append(p.compares, unchanged(h.space.file(f.target.path), modified))
-	if dir := h.space.dir(f.target.path); f.level < levelFile && f.target.inside == nil {
+	if dir := h.space.dir(f.target.path); f.level != levelFile && f.target.inside == nil {
 		p.compares = append(p.compares, nothingIn(dir, end(dir)))
 	}
 }

@@ -211,7 +211,10 @@ func (f *found) compare(c *call) error {
 func (h *Handler) renew(ctx context.Context, f *found, c *call) (*plan, error) {
 	p, dir := h.newPlan(f), h.space.dir(f.target.path)
 	before := f.target.lease()
-	p.compares = append(p.compares, unchanged(h.space.file(f.target.path), 0), nothingNewIn(dir, end(dir), f.rev))
+	p.compares = append(p.compares, nothingNewIn(dir, end(dir), f.rev))
+	if f.level != levelDir {
+		p.compares = append(p.compares, unchanged(h.space.file(f.target.path), 0))
+	}
 	lease, err := h.lease(ctx, p, f, c, true)
 	if err != nil {
 		return nil, err

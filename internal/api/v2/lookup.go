@@ -3,6 +3,7 @@ package v2
 import (
 	"context"
 	"errors"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -10,13 +11,14 @@ import (
 	"github.com/quoin-kv/quoin/internal/kverr"
 )
 
-// level is how much around a node is looked at. Who may not see or write one level is served at the next; then parents are neither checked nor
-// made, and at the last level neither is what lies below the node.
+// level is how much around a node is looked at. Who may not see or write one level is served at the next. Below the first one, parents are
+// neither checked nor made.
 type level int
 
 const (
 	levelPath level = iota // the parents, the node and what is below
 	levelNode              // the node and what is below
+	levelDir               // the node as a directory alone
 	levelFile              // the node as a file alone
 	noLevel
 )
@@ -66,8 +68,10 @@ func (h *Handler) lookup(ctx context.Context, p string, l level, serializable bo
 	}
 	in := new(pb.TxnRequest)
 	for _, one := range paths {
-		in.Success = append(in.Success, rangeOp(&pb.RangeRequest{Key: []byte(h.space.file(one)), Serializable: serializable}))
-		if l < levelFile {
+		if l != levelDir {
+			in.Success = append(in.Success, rangeOp(&pb.RangeRequest{Key: []byte(h.space.file(one)), Serializable: serializable}))
+		}
+		if l != levelFile {
 			dir := h.space.dir(one)
 			in.Success = append(in.Success, rangeOp(&pb.RangeRequest{Key: []byte(dir), RangeEnd: []byte(end(dir)), Limit: 2, Serializable: serializable}))
 		}
@@ -80,12 +84,13 @@ func (h *Handler) lookup(ctx context.Context, p string, l level, serializable bo
 		return nil, err
 	}
 	f := &found{level: l, rev: out.Header.Revision, target: element{path: p}}
-	answers := out.Responses
-	for _, one := range paths {
-		e := element{path: one, file: first(answers[0])}
-		answers = answers[1:]
-		if l < levelFile {
-			e.readDir(h.space.dir(one), answers[0].GetResponseRange())
+	for answers := out.Responses; len(paths) > 0; paths = paths[1:] {
+		e := element{path: paths[0]}
+		if l != levelDir {
+			e.file, answers = first(answers[0]), answers[1:]
+		}
+		if l != levelFile {
+			e.readDir(h.space.dir(e.path), answers[0].GetResponseRange())
 			answers = answers[1:]
 		}
 		f.parents = append(f.parents, e)
@@ -164,6 +169,10 @@ func (f *found) leaseOfParent() leaseID {
 // child is what is found of a new child of the target.
 func (f *found) child(name string) *found {
 	out := &found{level: f.level, rev: f.rev, parents: f.parents}
+	if f.level == levelDir { // the child is inside, its directory's name is not
+		out.level, out.target.path = levelNode, strings.TrimSuffix(f.target.path, "/")+"/"+name
+		return out
+	}
 	if f.target.path != "/" {
 		out.parents = append(f.parents[:len(f.parents):len(f.parents)], f.target)
 		out.target.path = f.target.path + "/" + name

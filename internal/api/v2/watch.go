@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
+	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -28,7 +30,7 @@ func (h *Handler) follow(ctx context.Context, w http.ResponseWriter, c *call) er
 	}
 	stream, err := h.watch(ctx, c, from)
 	if err != nil {
-		return asRefusal(err, now.Revision)
+		return err
 	}
 	defer stream.Close()
 	if from < now.Compacted {
@@ -50,17 +52,21 @@ func (h *Handler) follow(ctx context.Context, w http.ResponseWriter, c *call) er
 	return nil
 }
 
-// watch opens a watcher of what concerns a node. One who may not see its surroundings watches the file alone.
+// watch opens a watcher of what concerns a node. Who may not see its surroundings watches
+// what is inside alone, or the file alone.
 func (h *Handler) watch(ctx context.Context, c *call, from int64) (*service.WatchStream, error) {
 	first, last := h.space.file(c.path), h.space.dir(c.path)+"\x00"
 	if c.recursive {
 		last = end(h.space.dir(c.path))
 	}
 	stream, err := h.watchRange(ctx, first, last, from)
-	if errors.Is(err, kverr.PermissionDenied) && !c.recursive {
-		return h.watchRange(ctx, first, "", from)
+	switch {
+	case !errors.Is(err, kverr.PermissionDenied):
+		return stream, err
+	case c.recursive:
+		return h.watchRange(ctx, h.space.dir(c.path), last, from)
 	}
-	return stream, err
+	return h.watchRange(ctx, first, "", from)
 }
 
 func (h *Handler) watchRange(ctx context.Context, first, last string, from int64) (*service.WatchStream, error) {
@@ -82,10 +88,15 @@ func accepted(ctx context.Context, stream *service.WatchStream) error {
 	if err != nil {
 		return err
 	}
-	if r.Canceled {
-		return kverr.PermissionDenied
+	if !r.Canceled {
+		return nil
 	}
-	return nil
+	for _, one := range []*kverr.Error{kverr.InvalidAuthToken, kverr.AuthOldRevision} {
+		if strings.Contains(r.CancelReason, one.Text) {
+			return one
+		}
+	}
+	return kverr.PermissionDenied
 }
 
 func next(ctx context.Context, stream *service.WatchStream) (*pb.WatchResponse, error) {
@@ -129,6 +140,7 @@ func (f *follower) run(ctx context.Context, stream *service.WatchStream, tell fu
 // revision makes the events of one revision.
 func (f *follower) revision(ctx context.Context, list []*mvccpb.Event) (out []*event) {
 	c := change{follower: f, show: f.handler.shower(ctx), rev: list[0].Kv.ModRevision, made: map[string]bool{}, files: map[string]*node{}}
+	c.noted = sync.OnceValue(func() bool { return f.handler.noted(ctx, c.rev) })
 	for _, ev := range list {
 		if p, dir, ok := f.handler.space.path(string(ev.Kv.Key)); ok && dir && ev.Type == mvccpb.PUT {
 			c.made[p] = true
@@ -160,6 +172,7 @@ type change struct {
 	files map[string]*node // files that gave way to directories
 	gone  []string         // directories that have been told to be deleted
 	above bool             // the directories above were looked at
+	noted func() bool      // whether somebody asked here for a deletion in this revision
 }
 
 // event is what to tell of one key, nil for nothing.
@@ -225,7 +238,7 @@ func (c *change) deleted(ctx context.Context, p string, dir bool, ev *mvccpb.Eve
 		c.gone = append(c.gone, p)
 	}
 	e := &event{Action: actionDelete, Node: prev.gone(c.rev), Prev: prev}
-	if lease != 0 && !c.noted(ctx) {
+	if lease != 0 && !c.noted() {
 		e.Action = actionExpire
 	}
 	return e
@@ -248,8 +261,8 @@ func (c *change) highest(ctx context.Context) (string, *mvccpb.KeyValue) {
 	return "", nil
 }
 
-// noted reports whether somebody asked here for a deletion in this revision.
-func (c *change) noted(ctx context.Context) bool {
-	out, err := c.handler.query(ctx, &pb.RangeRequest{Key: []byte(c.handler.space.note()), Revision: c.rev, Serializable: true})
-	return err == nil && len(out.Kvs) > 0 && out.Kvs[0].ModRevision == c.rev
+// noted reports whether somebody asked here for a deletion in a revision.
+func (h *Handler) noted(ctx context.Context, rev int64) bool {
+	out, err := h.query(ctx, &pb.RangeRequest{Key: []byte(h.space.note()), Revision: rev, Serializable: true})
+	return err == nil && len(out.Kvs) > 0 && out.Kvs[0].ModRevision == rev
 }
