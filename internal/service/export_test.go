@@ -1,5 +1,7 @@
 package service
 
+import "github.com/quoin-kv/quoin/internal/watch"
+
 // RemembersPage reports whether the index as of a revision is remembered.
 func (s *Service) RemembersPage(revision int64) bool { return s.pages.get(revision) != nil }
 
@@ -15,3 +17,6 @@ func (s *Service) TakeHashTurns() (free func()) {
 		}
 	}
 }
+
+// Forbidden reports whether a message that was taken must not go out any more.
+func (w *WatchStream) Forbidden(r watch.Response) bool { return w.forbidden(&r) }

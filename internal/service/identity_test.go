@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,4 +254,77 @@ func putWatched(t testing.TB, m *servicetest.Member, ctx context.Context) int64 
 		return 0
 	}
 	return out.Header.Revision
+}
+
+// TestEventsThatWereTaken: an event that was taken for a client just before its permission was does not go out.
+func TestEventsThatWereTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t)
+		root := guard(t, m)
+		addUser(t, m, root, "ada", "a", "b")
+		permit(t, m, root, "ada", "x", "")
+		w := m.Watch()
+		defer w.Close()
+		ada := as(t, logIn(t, m, "ada"))
+		watcher(t, w, ada, watch.CreateRequest{Key: []byte("a")})
+		watcher(t, w, ada, watch.CreateRequest{Key: []byte("x")})
+		for _, key := range []string{"x", "a"} {
+			want := key == "a"
+			check(t, putAs(m, root, key))
+			r, ok, err := w.Stream.Poll()
+			if !ok || err != nil || len(r.Events) != 1 {
+				t.Fatalf("%+v, %t, %v", r, ok, err)
+			}
+			if w.Forbidden(r) {
+				t.Errorf("an event of %s is forbidden while nothing has changed", key)
+			}
+			if want {
+				forbid(t, m, root, "ada", "a", "b")
+			} else {
+				permit(t, m, root, "ada", "y", "")
+			}
+			if w.Forbidden(r) != want {
+				t.Errorf("an event of %s is forbidden: %t, want %t", key, !want, want)
+			}
+		}
+		if r := next(t, w); !r.Canceled || r.WatchId != 0 {
+			t.Errorf("the end is %v", r)
+		}
+	})
+}
+
+// TestRequestsThatWaited: a watcher whose request had to wait is judged when its turn comes.
+func TestRequestsThatWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t)
+		root := guard(t, m)
+		addUser(t, m, root, "ada", "a", "b")
+		ada := as(t, logIn(t, m, "ada"))
+		w := m.Watch()
+		defer w.Close()
+		const requests = 2000 // more than a stream takes before anybody reads
+		var asked atomic.Int64
+		go func() {
+			for range requests {
+				if w.Create(ada, watch.CreateRequest{Key: []byte("a")}) != nil {
+					return
+				}
+				asked.Add(1)
+			}
+		}()
+		synctest.Wait()
+		if asked.Load() == requests {
+			t.Fatal("no request waits")
+		}
+		forbid(t, m, root, "ada", "a", "b")
+		for answers := 0; answers < requests; {
+			if r := next(t, w); r.Created {
+				answers++
+			}
+		}
+		synctest.Wait()
+		if n := m.WatchStats().Watchers; n != 0 {
+			t.Errorf("%d watchers go on", n)
+		}
+	})
 }

@@ -153,12 +153,17 @@ func (w *WatchStream) poll() (r watch.Response, ok bool, err error) {
 		if !ok || err != nil {
 			return r, ok, err
 		}
-		if len(r.Events) > 0 && slices.Contains(w.review(), r.WatchID) {
-			continue // it was just forbidden, and this may be from after that
+		if w.forbidden(&r) {
+			continue
 		}
 		w.last = sent{began: w.svc.clock.Now(), events: len(r.Events), answer: r.Created || r.Canceled}
 		return r, true, nil
 	}
+}
+
+// forbidden reports whether events that were just taken are for a watcher that ended meanwhile: they may be from after that.
+func (w *WatchStream) forbidden(r *watch.Response) bool {
+	return len(r.Events) > 0 && slices.Contains(w.review(), r.WatchID)
 }
 
 func (w *WatchStream) encode(r *watch.Response) []byte {
