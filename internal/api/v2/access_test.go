@@ -131,7 +131,7 @@ func TestLoginEnds(t *testing.T) {
 }
 
 // handler is the view on a service.
-func handler(s *service.Service) http.Handler {
+func handler(s v2.Store) http.Handler {
 	return v2.New(v2.Options{
 		Store: s, Prefix: "/v2/", Logger: slog.New(slog.DiscardHandler), ClusterID: servicetest.ClusterID, MemberID: servicetest.MemberID,
 		Name: servicetest.Name, MaxBodyBytes: 1 << 20, MinTTL: servicetest.MinLeaseTTL,

@@ -1,6 +1,7 @@
 package v2_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
+
+	v2 "github.com/quoin-kv/quoin/internal/api/v2"
 )
 
 func tokenOf(t *testing.T, raw []byte) string {
@@ -108,6 +111,72 @@ func TestTogether(t *testing.T) {
 		}
 		w.expect(step{fmt.Sprintf("GET /v2/keys/n?x=%d", swapped), 200, fmt.Sprintf(`{"action":"get","node":{"key":"/n","value":"%d",…`, swapped)})
 	})
+}
+
+// between lets something happen just before a change is committed, once.
+type between struct {
+	v2.Store
+	happens func()
+}
+
+func (b *between) Txn(ctx context.Context, raw []byte) ([]byte, error) {
+	in := new(pb.TxnRequest)
+	if err := proto.Unmarshal(raw, in); err != nil {
+		return nil, err
+	}
+	if happens := b.happens; happens != nil && len(in.Compare) > 0 {
+		b.happens = nil
+		happens()
+	}
+	return b.Store.Txn(ctx, raw)
+}
+
+// TestOvertaken: what comes between the look and the commit of a change has it begin again.
+func TestOvertaken(t *testing.T) {
+	for _, c := range []struct {
+		name, before, line string
+		happens            []string
+		want               step
+	}{
+		{
+			"a later name", "PUT /v2/keys/q dir=true", "POST /v2/keys/q value=slow",
+			[]string{"PUT /v2/keys/x value=1", "POST /v2/keys/q value=fast"},
+			step{"", 201, `{"action":"create","node":{"key":"/q/00000000000000000005",…`},
+		},
+		{
+			"the file", "PUT /v2/keys/a value=1", "PUT /v2/keys/a?prevValue=1 value=2",
+			[]string{"PUT /v2/keys/a value=3"},
+			step{"", 412, `{"errorCode":101,"message":"Compare failed","cause":"[1 != 3]","index":3}`},
+		},
+		{
+			"a directory instead of the file", "PUT /v2/keys/b value=1", "PUT /v2/keys/a value=2",
+			[]string{"PUT /v2/keys/a/b value=3"},
+			step{"", 403, `{"errorCode":102,"message":"Not a file","cause":"/a","index":3}`},
+		},
+		{
+			"a file instead of the directory", "PUT /v2/keys/a dir=true", "PUT /v2/keys/a/b value=2",
+			[]string{"DELETE /v2/keys/a?dir=true", "PUT /v2/keys/a value=3"},
+			step{"", 400, `{"errorCode":104,"message":"Not a directory","cause":"/a","index":4}`},
+		},
+		{
+			"something in the directory", "PUT /v2/keys/a dir=true", "DELETE /v2/keys/a?dir=true",
+			[]string{"PUT /v2/keys/a/b value=3"},
+			step{"", 403, `{"errorCode":108,"message":"Directory not empty","cause":"/a","index":3}`},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, func(w *world) {
+				w.do(c.before)
+				w.handler = handler(&between{w.member.Service, func() {
+					for _, line := range c.happens {
+						w.do(line)
+					}
+				}})
+				c.want.line = c.line
+				w.expect(c.want)
+			})
+		})
+	}
 }
 
 // TestMembers: the list and its changes.
