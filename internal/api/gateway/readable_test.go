@@ -88,7 +88,7 @@ func TestReadableRoundTrip(t *testing.T) {
 		}
 		return b
 	}
-	for range 2000 {
+	for range 300 {
 		m := &pb.TxnRequest{
 			Compare: []*pb.Compare{{Key: some(), Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: some()}, Result: pb.Compare_CompareResult(r.IntN(4))}},
 			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Failure: []*pb.RequestOp{
