@@ -49,7 +49,8 @@ func (w *world) moved(what string, n uint64, do func()) {
 
 // authUserCases are about users, roles and permissions themselves.
 func authUserCases() []testCase {
-	cases := append(authManageCases(), authRoleCases()...)
+	cases := append(authManageCases(), authSelfCases()...)
+	cases = append(cases, authRoleCases()...)
 	return append(cases, authPermissionCases()...)
 }
 
@@ -114,6 +115,11 @@ func authManageCases() []testCase {
 			w.ok(err)
 			w.equal("users", resp.Users, []string{"a b\x00c", "b", "root"})
 		})},
+	}
+}
+
+func authSelfCases() []testCase {
+	return []testCase{
 		{name: "every change counts and what changes nothing does not", run: guarded(authCounts)},
 		{name: "a user sees itself and its roles, and no other", run: guarded(func(w *world) {
 			ada := w.user("ada", permission{authpb.READ, "a", "b"})
@@ -303,7 +309,12 @@ func authPermissionCases() []testCase {
 
 // authTokenCases are about logins and what they give.
 func authTokenCases() []testCase {
-	return append([]testCase{
+	cases := append(authPasswordCases(), authSimpleCases()...)
+	return append(cases, authSignedCases()...)
+}
+
+func authPasswordCases() []testCase {
+	return []testCase{
 		{name: "logins that fail", run: guarded(func(w *world) {
 			for _, one := range []struct{ name, password string }{{"root", "wrong"}, {"root", ""}, {"nobody", password}, {"", ""}, {"root", strings.Repeat("x", 100)}} {
 				_, err := w.auth.Authenticate(w.ctx, &pb.AuthenticateRequest{Name: one.name, Password: one.password})
@@ -343,6 +354,11 @@ func authTokenCases() []testCase {
 				w.refused(err, refusal{codes.Unknown, "auth: authentication failed, password was given for no password user"})
 			}
 		})},
+	}
+}
+
+func authSimpleCases() []testCase {
+	return []testCase{
 		{name: "a new password ends all logins", run: guarded(func(w *world) {
 			ada := w.user("ada", permission{authpb.READ, "a", "b"})
 			w.ok(w.get(ada, "a"))
@@ -373,7 +389,7 @@ func authTokenCases() []testCase {
 			w.isTrue("two tokens", tokens[0] != tokens[1])
 		})},
 		{name: "where a token may stand", run: guarded(authPlaces)},
-	}, authSignedCases()...)
+	}
 }
 
 func authPlaces(w *world) {
@@ -448,13 +464,19 @@ func (w *world) check(what string, err error, want refusal) {
 
 // authHoleCases are the ways around permissions that there once were.
 func authHoleCases() []testCase {
-	hole := func(name string, permissions []permission, run func(w *world, ada context.Context)) testCase {
-		return testCase{name: name, run: guarded(func(w *world) {
-			w.populate()
-			run(w, w.user("ada", permissions...))
-		})}
-	}
 	own := []permission{{authpb.READWRITE, "a", "c"}}
+	return append(authLeaseHoles(own), append(authKeyHoles(own), authAdminHoles(own)...)...)
+}
+
+// hole is a case with a user ada, who has the permissions.
+func hole(name string, permissions []permission, run func(w *world, ada context.Context)) testCase {
+	return testCase{name: name, run: guarded(func(w *world) {
+		w.populate()
+		run(w, w.user("ada", permissions...))
+	})}
+}
+
+func authLeaseHoles(own []permission) []testCase {
 	return []testCase{
 		hole("a lease with somebody else's key cannot be taken over", own, func(w *world, ada context.Context) {
 			id := w.lend("x")
@@ -478,6 +500,11 @@ func authHoleCases() []testCase {
 			w.ok(err)
 			w.isTrue("listed", len(resp.Leases) == 1 && resp.Leases[0].ID == id)
 		}),
+	}
+}
+
+func authKeyHoles(own []permission) []testCase {
+	return []testCase{
 		hole("a comparison does not tell of a value", own, func(w *world, ada context.Context) {
 			guess := &pb.Compare{Target: pb.Compare_VALUE, Key: []byte("x"), TargetUnion: &pb.Compare_Value{Value: []byte("1")}}
 			_, err := w.kv.Txn(ada, w.realTxn(&pb.TxnRequest{Compare: []*pb.Compare{guess}, Success: []*pb.RequestOp{p("a")}}))
@@ -518,6 +545,11 @@ func authHoleCases() []testCase {
 			w.ok(err)
 			w.equal("reason", resp.CancelReason, "rpc error: code = PermissionDenied desc = etcdserver: permission denied")
 		}),
+	}
+}
+
+func authAdminHoles(own []permission) []testCase {
+	return []testCase{
 		hole("alarms and maintenance are for administrators", own, func(w *world, ada context.Context) {
 			for _, action := range []pb.AlarmRequest_AlarmAction{pb.AlarmRequest_ACTIVATE, pb.AlarmRequest_DEACTIVATE} {
 				_, err := w.maint.Alarm(ada, &pb.AlarmRequest{Action: action, Alarm: pb.AlarmType_NOSPACE})

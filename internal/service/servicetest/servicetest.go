@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/quoin-kv/quoin/internal/backend"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
@@ -39,6 +37,7 @@ const (
 	Name            = "one"
 	ClientURL       = "http://one:2379"
 	TokenTTL        = 5 * time.Minute
+	BcryptCost      = 4 // the least there is
 )
 
 // PeerURL is where other members reach a member.
@@ -167,7 +166,7 @@ func defaults(d Disks) Options {
 		Service: service.Config{
 			Logger: logger, ClusterID: ClusterID, MemberID: MemberID, Name: Name, ClientURLs: []string{ClientURL},
 			Version: "3.7.1", ClusterVersion: "3.7.0", MaxRequestBytes: 1536 << 10, MaxTxnOps: 128, QuotaBytes: 2 << 30,
-			Access:          service.Access{Of: shown, Tokens: token.Kind{Simple: true}, TokenTTL: TokenTTL, BcryptCost: bcrypt.MinCost},
+			Access:          service.Access{Of: shown, Tokens: token.Kind{Simple: true}, TokenTTL: TokenTTL, BcryptCost: BcryptCost},
 			ElectionTimeout: ElectionTimeout, MinLeaseTTL: MinLeaseTTL, ProgressInterval: 10 * time.Minute, StrictReconfig: true,
 		},
 		Node: node.Config{
