@@ -136,7 +136,13 @@ func house() []room {
 			outside: []string{modCrypto},
 		},
 
-		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modProtobuf}},
+		{
+			path: "internal/lock", floor: meaning,
+			imports:  []string{"internal/kverr", "internal/request", "internal/schema", "internal/watch"},
+			sideways: []string{"internal/service"},
+		},
+
+		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modNet, modProtobuf}},
 		{path: "internal/api/ops", floor: edge, outside: []string{modGRPC, modGRPCMetrics, modNet, modOtel, modOtelExport, modOtelGRPC, modOtelSDK, modPrometheus}},
 		{
 			path: "internal/api/peer", floor: edge,
@@ -145,8 +151,13 @@ func house() []room {
 		},
 		{path: "internal/api/port", floor: edge, outside: []string{modNet, modSys}},
 		{
+			path: "internal/api/v2", floor: edge,
+			imports: []string{"internal/kverr", "internal/schema", "internal/service", "internal/watch"},
+			outside: []string{modEtcdAPI, modProtobuf},
+		},
+		{
 			path: "internal/api/v3", floor: edge,
-			imports: []string{"internal/faultpoint", "internal/kverr", "internal/request", "internal/schema", "internal/service", "internal/steps", "internal/watch"},
+			imports: []string{"internal/faultpoint", "internal/kverr", "internal/lock", "internal/request", "internal/schema", "internal/service", "internal/steps", "internal/watch"},
 			outside: []string{modEtcdAPI, modGRPC, modProtobuf},
 		},
 		{
@@ -173,7 +184,7 @@ func house() []room {
 		},
 		{
 			path: "embed", floor: assembly,
-			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v3", "internal/backend", "internal/certs", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/token", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			imports:  []string{"internal/api/gateway", "internal/api/ops", "internal/api/peer", "internal/api/port", "internal/api/v2", "internal/api/v3", "internal/backend", "internal/certs", "internal/datadir", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/token", "internal/transport", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 			sideways: []string{"internal/config", "internal/join"},
 			outside:  []string{modEtcdAPI, modGRPC, modPrometheus},
 		},
@@ -188,8 +199,9 @@ func house() []room {
 		{
 			// For tests only, here because the tests of the service and of the edges share it.
 			path: "internal/service/servicetest", floor: beside,
-			imports: []string{"internal/backend", "internal/kverr", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "raft", "raft/wire"},
+			imports: []string{"internal/backend", "internal/kverr", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/token", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 		},
+		{path: "examples/fencing", floor: beside, outside: []string{modClient}},
 		{path: "internal/model", floor: beside, outside: []string{modPorcupine}},
 		{path: "sim", floor: beside, sideways: []string{"sim/cluster", "sim/plan"}},
 		{
