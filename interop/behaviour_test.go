@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 
 	"github.com/quoin-kv/quoin/interop/process"
 	"github.com/quoin-kv/quoin/test/behaviour"
@@ -102,7 +103,7 @@ func byLeader(t *testing.T, members []*process.Server) []*process.Server {
 	t.Helper()
 	for i, s := range members {
 		conn := s.Dial(t)
-		status, err := pb.NewMaintenanceClient(conn).Status(t.Context(), &pb.StatusRequest{})
+		status, err := pb.NewMaintenanceClient(conn).Status(t.Context(), &pb.StatusRequest{}, grpc.WaitForReady(true))
 		_ = conn.Close()
 		if err != nil {
 			t.Fatal(err)
