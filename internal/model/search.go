@@ -32,6 +32,8 @@ type search struct {
 	left     int    // items not placed
 	trail    []placement
 	byReturn []int
+	// compactions are those among items that succeeded.
+	compactions []int
 	// cursors skip what is placed: no item before firstCall in items, or before
 	// firstReturn in byReturn, is left.
 	firstCall, firstReturn int
@@ -72,6 +74,9 @@ func newSearch(r *record, timeout time.Duration) *search {
 	}
 	for i := range r.items {
 		s.byReturn = append(s.byReturn, i)
+		if it := &r.items[i]; it.request.Kind == Compact && it.response.Failure == "" {
+			s.compactions = append(s.compactions, i)
+		}
 		if r.items[i].holds() {
 			s.waiting[r.items[i].at]++
 		}
@@ -216,15 +221,26 @@ func (s *search) try(p placement) bool {
 	return false
 }
 
-// permits says whether time allows the item to come next.
+// permits says whether time, and what else is left, allow the item to come next.
 func (s *search) permits(p placement) bool {
-	switch {
-	case p.item >= 0:
-		return !s.placed[p.item] && s.items[p.item].call <= s.limit()
-	case p.free >= 0:
-		return !s.used[p.free] && s.free[p.free].call <= s.limit()
+	if p.item < 0 && p.free < 0 {
+		return true
 	}
-	return true
+	if r := s.request(p); r.Kind == Compact && s.compactsLess(p, r.AtRevision) {
+		return false
+	}
+	if p.item >= 0 {
+		return !s.placed[p.item] && s.items[p.item].call <= s.limit()
+	}
+	return !s.used[p.free] && s.free[p.free].call <= s.limit()
+}
+
+// compactsLess says whether a compaction of an earlier revision is left that
+// succeeded: after that of a later one it never would.
+func (s *search) compactsLess(p placement, revision int64) bool {
+	return slices.ContainsFunc(s.compactions, func(i int) bool {
+		return i != p.item && !s.placed[i] && s.items[i].request.AtRevision < revision
+	})
 }
 
 // apply runs the item on the store. It says no if the answer is wrong, if it is
