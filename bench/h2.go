@@ -36,6 +36,7 @@ type conn struct {
 	framer *http2.Framer
 
 	block    bytes.Buffer // header block under construction
+	token    string       // shown with every call, if not empty
 	encoder  *hpack.Encoder
 	decoder  *hpack.Decoder
 	authName string
@@ -172,7 +173,11 @@ func (c *conn) headersOf(path string) (uint32, error) {
 		{Name: "content-type", Value: "application/grpc"},
 		{Name: "user-agent", Value: "quoin-bench"},
 		{Name: "te", Value: "trailers"},
+		{Name: "token", Value: c.token},
 	} {
+		if f.Value == "" {
+			continue
+		}
 		if err := c.encoder.WriteField(f); err != nil {
 			return 0, err
 		}

@@ -50,6 +50,8 @@ type unary struct {
 	body func(r *rand.Rand, buf []byte) []byte
 	// limit ends the loop after so many calls if it is not 0.
 	limit int64
+	// token is shown with every call, if not empty.
+	token string
 	// patient goes on when calls are refused, and counts them.
 	patient bool
 }
@@ -110,7 +112,7 @@ func (l *unaryLoop) run(ctx context.Context, address string, length time.Duratio
 		return tally{}, err
 	}
 	defer c.close()
-	c.onEnd = l.end
+	c.token, c.onEnd = l.token, l.end
 	began := time.Now()
 	for {
 		more := ctx.Err() == nil && time.Since(began) < length && (l.unary.limit == 0 || l.begun < l.limit)
