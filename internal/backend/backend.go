@@ -95,6 +95,7 @@ type Config struct {
 	OnSnapshot, OnRewrite func(took time.Duration)
 
 	activity *activity // shared with the store
+	remains  *remains  // likewise
 
 	mapFloorBytes int64          // smallest mapping; 0 = 10 GiB. Small only in tests
 	onStep        func(string)   // called between the steps of a rewrite. Only in tests
@@ -179,7 +180,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.FlushBytes = orDefault(c.FlushBytes, min(16<<20, c.PendingBytesMax))
 	c.LockTimeout = orDefault(c.LockTimeout, time.Second)
 	c.mapFloorBytes = orDefault(c.mapFloorBytes, 10<<30)
-	c.activity = &activity{}
+	c.activity, c.remains = &activity{}, newRemains()
 	c.Logger = orDefault(c.Logger, slog.New(slog.DiscardHandler))
 	switch {
 	case c.FlushBytes > c.PendingBytesMax || c.FlushBytes < 0:
@@ -451,6 +452,7 @@ func (b *Backend) Close() error {
 	if b.ledger.medium != nil {
 		b.ledger.medium.close()
 	}
+	defer b.cfg.remains.close()
 	if err := b.store.close(); err != nil {
 		return fmt.Errorf("backend: close %s: %w", b.path, err)
 	}

@@ -70,11 +70,17 @@ type boltFile struct {
 	data     []byte       // bbolt's mapping; only so far as there are pages may it be touched
 	pageSize int64
 	wrecked  atomic.Bool // bbolt met damage in the middle of a transaction and cannot be closed
+	remains  *remains    // gets the file if it has been replaced
 }
 
 func (f *boltFile) release() error {
 	if f.refs.Add(-1) > 0 || f.wrecked.Load() {
 		return nil
+	}
+	if nameless(f.file) {
+		if kept, err := another(f.file); err == nil {
+			defer f.remains.take(kept)
+		}
 	}
 	return f.db.Close()
 }
@@ -178,7 +184,7 @@ func openBoltFile(cfg *Config, path string, mapBytes int64) (_ *boltFile, err er
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	f := &boltFile{db: db, file: file}
+	f := &boltFile{db: db, file: file, remains: cfg.remains}
 	f.refs.Store(1)
 	return f, nil
 }

@@ -175,8 +175,8 @@ func (c *boltCopy) publish() (store, error) {
 // discard has nobody to tell of its own failures; what it leaves behind is
 // removed by the next Open.
 func (c *boltCopy) discard() {
-	_ = c.to.close()
 	_ = os.Remove(c.path)
+	_ = c.to.close()
 }
 
 // removeLeftovers removes copies that were never published.

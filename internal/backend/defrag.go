@@ -17,8 +17,12 @@ const (
 	rangeBytesMax   = 256 << 10
 )
 
-// restMin is the shortest rest between two ranges.
-const restMin = time.Millisecond
+// A rest between two ranges is restShare times as long as a range took, and not
+// shorter than restMin: others wait little longer than without the rewrite.
+const (
+	restShare = 3
+	restMin   = time.Millisecond
+)
 
 // Defragment rewrites the file without its free pages. Flushes, the writer and
 // Readers go on; it runs in a goroutine of the caller's. progress, if not nil,
@@ -130,13 +134,13 @@ func (r *rewrite) copyMost(ctx context.Context) error {
 	}
 }
 
-// rest leaves processor and disk to others for as long as a range took. If more
-// comes than can be copied that way, the rests end.
+// rest leaves processor and disk to others. If more comes than can be copied that
+// way, the rests end.
 func (r *rewrite) rest(ctx context.Context, took time.Duration) error {
 	if r.hurry || r.copied > 2*r.total {
 		return nil
 	}
-	timer := time.NewTimer(max(took, restMin))
+	timer := time.NewTimer(max(restShare*took, restMin))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
