@@ -91,3 +91,29 @@ func BenchmarkFlush10k(b *testing.B) {
 		}
 	}
 }
+
+// A thousand records at once, next to each other or all over the file.
+func BenchmarkRecordsInFile(b *testing.B) {
+	for name, step := range map[string]int64{"neighbours": 1, "scattered": 7919} {
+		b.Run(name, func(b *testing.B) {
+			back := benchBackend(b)
+			const records = 100_000
+			fill(back, 2, records)
+			mustFlush(b, back)
+			r := back.Reader()
+			defer r.Release()
+			var revs []schema.Rev
+			for i := range int64(1000) {
+				revs = append(revs, schema.Rev{Main: 2 + i*step%(records-1)})
+			}
+			var out [][]byte
+			b.ReportAllocs()
+			for b.Loop() {
+				var err error
+				if out, err = r.Records(out[:0], revs); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

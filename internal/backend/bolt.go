@@ -390,6 +390,8 @@ func (s *boltSnapshot) lookup(b schema.Bucket, key []byte) ([]byte, int64, error
 	return s.buckets[b].get(key)
 }
 
+func (s *boltSnapshot) finder(b schema.Bucket) finder { return &leafFinder{tree: &s.buckets[b]} }
+
 func (s *boltSnapshot) cursor(b schema.Bucket) cursor { return &treeCursor{tree: s.buckets[b]} }
 
 func (s *boltSnapshot) lastKey(b schema.Bucket) ([]byte, error) { return s.buckets[b].lastKey() }

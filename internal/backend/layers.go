@@ -44,15 +44,18 @@ func (l layers) len() int {
 }
 
 // find returns the record at rev.
-func (l layers) find(rev schema.Rev) (record, bool) {
+func (l layers) find(rev schema.Rev) (record, bool) { return findInSpan(l.spanOf(rev), rev) }
+
+// spanOf is the span in which rev would be, nil if it is below all.
+func (l layers) spanOf(rev schema.Rev) []record {
 	if len(l.tail) > 0 && l.tail[0].rev.Compare(rev) <= 0 {
-		return findInSpan(l.tail, rev)
+		return l.tail
 	}
 	i := sort.Search(len(l.sealed), func(i int) bool { return l.sealed[i][0].rev.Compare(rev) > 0 })
 	if i == 0 {
-		return record{}, false
+		return nil
 	}
-	return findInSpan(l.sealed[i-1], rev)
+	return l.sealed[i-1]
 }
 
 func findInSpan(span []record, rev schema.Rev) (record, bool) {

@@ -400,6 +400,13 @@ func (s *memorySnapshot) lookup(b schema.Bucket, key []byte) ([]byte, int64, err
 	return s.state.buckets[b].get(key), 0, nil
 }
 
+func (s *memorySnapshot) finder(b schema.Bucket) finder { return memoryFinder{&s.state.buckets[b]} }
+
+// memoryFinder is a finder in memory.
+type memoryFinder struct{ bucket *memoryBucket }
+
+func (f memoryFinder) find(key []byte) ([]byte, error) { return f.bucket.get(key), nil }
+
 func (s *memorySnapshot) cursor(b schema.Bucket) cursor {
 	return &memoryCursor{bucket: &s.state.buckets[b]}
 }

@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -96,17 +97,47 @@ func (m *model) clone() *model {
 func seen(t testing.TB, r *Reader) string {
 	t.Helper()
 	var out bytes.Buffer
+	var revs []schema.Rev
+	var records [][]byte
 	err := r.Scan(schema.Rev{}, schema.Rev{Main: 1 << 62}, func(rev schema.Rev, tombstone bool, rec []byte) bool {
 		fmt.Fprintf(&out, "%v %t %s\n", rev, tombstone, rec)
 		if got, err := r.Record(rev); err != nil || !bytes.Equal(got, rec) {
 			t.Fatalf("Record(%v) = %q, %v; Scan says %q", rev, got, err, rec)
 		}
+		revs, records = append(revs, rev), append(records, rec)
 		return true
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	seenTogether(t, r, revs, records)
 	return out.String()
+}
+
+// seenTogether makes sure that many records at once are what each is alone: in order, with gaps, and in no order; and that one which does
+// not exist is noticed among them.
+func seenTogether(t testing.TB, r *Reader, revs []schema.Rev, records [][]byte) {
+	t.Helper()
+	for _, step := range []int{1, 2, 3, len(revs)/2 + 1, len(revs) - 1} {
+		var some []schema.Rev
+		var want [][]byte
+		for n := range revs {
+			i := max(step, 1) * n % len(revs)
+			some, want = append(some, revs[i]), append(want, records[i])
+		}
+		got, err := r.Records([][]byte{[]byte("before")}, some)
+		if err != nil || !slices.EqualFunc(got[1:], want, bytes.Equal) || string(got[0]) != "before" {
+			t.Fatalf("Records(%v) = %q, %v; each alone is %q", some, got, err, want)
+		}
+		for i := 1; i < len(some); i++ {
+			if none := (schema.Rev{Main: some[i].Main, Sub: 1 << 20}); some[i].Sub < none.Sub {
+				if _, err := r.Records(nil, slices.Insert(slices.Clone(some), i, none)); !errors.Is(err, ErrNoRecord) {
+					t.Fatalf("Records with %v, which does not exist: %v", none, err)
+				}
+				break
+			}
+		}
+	}
 }
 
 // history drives a backend and its model through the same random steps.

@@ -41,6 +41,7 @@ type store interface {
 // without notice: only state makes use of it.
 type snapshot interface {
 	lookup(b schema.Bucket, key []byte) (value []byte, at int64, err error) // nil = absent; at is an offset in the file
+	finder(b schema.Bucket) finder
 	cursor(b schema.Bucket) cursor
 	lastKey(b schema.Bucket) ([]byte, error) // nil = empty bucket
 	txid() uint64

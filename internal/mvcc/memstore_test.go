@@ -93,6 +93,17 @@ func (r *memReader) Record(rev schema.Rev) ([]byte, error) {
 	return recordOf(r.records, rev)
 }
 
+func (r *memReader) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
+	for _, rev := range revs {
+		record, err := r.Record(rev)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, record)
+	}
+	return out, nil
+}
+
 func (r *memReader) Scan(from, to schema.Rev, fn func(schema.Rev, bool, []byte) bool) error {
 	r.mustBeHeld()
 	i, _ := findRecord(r.records, from)

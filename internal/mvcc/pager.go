@@ -96,16 +96,9 @@ func (p *Pager) Next(n int) ([][]byte, error) {
 }
 
 // read is the records of what was found.
-func (p *Pager) read(found []match) ([][]byte, error) {
-	p.records = p.records[:0]
-	for _, m := range found {
-		record, err := p.view.record(m.v.rev)
-		if err != nil {
-			return nil, err
-		}
-		p.records = append(p.records, record)
-	}
-	return p.records, nil
+func (p *Pager) read(found []match) (_ [][]byte, err error) {
+	p.records, err = p.view.appendRecords(p.records[:0], found)
+	return p.records, err
 }
 
 func (p *Pager) take(n int) []match {

@@ -2,9 +2,11 @@ package mvcc
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/quoin-kv/quoin/internal/ordtree"
+	"github.com/quoin-kv/quoin/internal/schema"
 )
 
 // Order is the direction of sorting, numbered as in the public API.
@@ -328,13 +330,29 @@ func (src *source) read(found []match) ([][]byte, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
-	records := make([][]byte, len(found))
-	for i, m := range found {
-		record, err := src.record(m.v.rev)
-		if err != nil {
-			return nil, err
+	return src.appendRecords(make([][]byte, 0, len(found)), found)
+}
+
+// appendRecords reads the records of what was found.
+func (src *source) appendRecords(records [][]byte, found []match) ([][]byte, error) {
+	many, ok := src.records.(Reader)
+	if !ok || len(found) == 1 {
+		for _, m := range found {
+			record, err := src.record(m.v.rev)
+			if err != nil {
+				return nil, err
+			}
+			records = append(records, record)
 		}
-		records[i] = record
+		return records, nil
+	}
+	revs := make([]schema.Rev, len(found))
+	for i, m := range found {
+		revs[i] = m.v.rev
+	}
+	records, err := many.Records(records, revs)
+	if err != nil {
+		return nil, fmt.Errorf("mvcc: records of %d revisions: %w", len(revs), err)
 	}
 	return records, nil
 }

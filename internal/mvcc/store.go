@@ -31,6 +31,8 @@ type Storage interface {
 type Reader interface {
 	// Record returns the record of a put.
 	Record(rev schema.Rev) ([]byte, error)
+	// Records appends the records of puts to out, in the order of revs.
+	Records(out [][]byte, revs []schema.Rev) ([][]byte, error)
 	// Scan calls fn for the records from from to to, both inclusive, ascending,
 	// until fn returns false.
 	Scan(from, to schema.Rev, fn func(rev schema.Rev, tombstone bool, record []byte) bool) error

@@ -70,6 +70,17 @@ func (r *records) Scan(from, to schema.Rev, fn func(rev schema.Rev, tombstone bo
 	return nil
 }
 
+func (r *records) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
+	for _, rev := range revs {
+		record, err := r.Record(rev)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, record)
+	}
+	return out, nil
+}
+
 func (*records) Retain()  {}
 func (*records) Release() {}
 
