@@ -98,7 +98,7 @@ func (n *Node) finish(batch *replica.Batch, began time.Time) {
 		faultpoint.Hit(faultpoint.CompactBeforeCommitScheduled)
 	}
 	n.publishBatch(batch)
-	n.waiters.answer(batch.Outcomes, began)
+	n.waiters.answer(batch.Outcomes, began.Sub(n.started), n.now())
 	n.events.put(event{applied: batch.Index, changes: batch.ConfChanges, newTerm: batch.NewTerm})
 	if batch.Lowered {
 		n.events.put(event{markFrom: batch.Index})

@@ -38,11 +38,12 @@ type event struct {
 type loop struct {
 	*Node
 	core      *replica.Consensus
-	rounds    rounds
+	rounds    *replica.Rounds
+	sole      replica.Sole
 	sends     sends
-	proposals []proposal // taken, but not in the core's hands yet: there is no leader, or too much is uncommitted
-	data      [][]byte   // scratch of takeProposals
-	outdated  bool       // the published status differs in more than indexes
+	proposals []*replica.Proposal // taken, but not in the core's hands yet: there is no leader, or too much is uncommitted
+	data      [][]byte            // scratch of takeProposals
+	outdated  bool                // the published status differs in more than indexes
 	former    former
 	postponed postponed
 	lastTick  time.Time
@@ -76,8 +77,8 @@ func (f *former) tick(w *waiters) {
 const formerTicks = postponedTicks + 2
 
 func (n *Node) runLoop() {
-	l := &loop{Node: n, core: n.cfg.Consensus, sends: sends{}}
-	l.rounds.next = uint64(time.Now().UnixNano())
+	l := &loop{Node: n, core: n.cfg.Consensus, sends: sends{}, rounds: replica.NewRounds(uint64(time.Now().UnixNano()))}
+	defer l.end()
 	ticker := time.NewTicker(n.cfg.Tick)
 	defer ticker.Stop()
 	for {
@@ -95,11 +96,12 @@ func (n *Node) runLoop() {
 // tick passes the time on, and forgets what nobody waits for any more.
 func (l *loop) tick() {
 	l.core.Tick()
-	if l.rounds.age(l.core.Indexed) {
+	if l.rounds.Age(l.core.Indexed) {
 		report(l.cfg.Metrics.SlowRead)
 	}
 	l.noteTick()
-	l.proposals = l.waiters.wanted(l.proposals, 0)
+	l.abandonOverdue()
+	l.proposals = l.waiters.wanted(l.proposals, 0, 0)
 	l.outdated = true
 	l.former.tick(l.waiters)
 	l.postponed.age()
@@ -141,7 +143,8 @@ func (l *loop) takeEvent(e *event) {
 	case e.applied > 0:
 		l.core.Applied(e.applied, e.changes)
 		l.former.note(e.newTerm)
-		l.outdated = l.outdated || len(e.changes) > 0
+		l.sole.Began(e.newTerm)
+		l.outdated = l.outdated || len(e.changes) > 0 || e.newTerm > 0
 	case e.markFrom != 0:
 		l.core.MarkFrom(e.markFrom)
 	case e.flushed != nil:
@@ -198,10 +201,10 @@ const (
 )
 
 // portion is how many of the first proposals one turn may propose.
-func portion(proposals []proposal) int {
+func portion(proposals []*replica.Proposal) int {
 	bytes := 0
 	for i := range proposals {
-		bytes += len(proposals[i].data)
+		bytes += len(proposals[i].Data)
 		if i > 0 && (i == maxTurnProposals || bytes > maxTurnBytes) {
 			return i
 		}
@@ -224,7 +227,7 @@ func (l *loop) takeProposals() {
 		return
 	}
 	if !l.propose(l.proposals[:now]) {
-		l.proposals = l.waiters.wanted(l.proposals, 0)
+		l.proposals = l.waiters.wanted(l.proposals, 0, 0)
 		return
 	}
 	if now == len(l.proposals) {
@@ -236,19 +239,19 @@ func (l *loop) takeProposals() {
 }
 
 // outOfTerm refuses a proposal that this member may only make as the leader of a term that is over, and reports whether it did.
-func (l *loop) outOfTerm(p proposal) bool {
-	if p.term == 0 || l.core.Role() == raft.Leader && l.core.Term() == p.term {
+func (l *loop) outOfTerm(p *replica.Proposal) bool {
+	if p.Term == 0 || l.core.Role() == raft.Leader && l.core.Term() == p.Term {
 		return false
 	}
-	l.waiters.refuse(p.id, kverr.LeaderChanged)
+	l.waiters.refuse(p, kverr.LeaderChanged)
 	return true
 }
 
 // propose hands the core some proposals, or returns false if it takes none now.
-func (l *loop) propose(proposals []proposal) bool {
+func (l *loop) propose(proposals []*replica.Proposal) bool {
 	// Noted before the core is asked: a caller that gives up in between must not be told that its proposal is certainly without effect.
-	for _, p := range l.waiters.wanted(proposals, l.core.Term()) {
-		l.data = append(l.data, p.data)
+	for _, p := range l.waiters.wanted(proposals, l.core.Term(), l.now()) {
+		l.data = append(l.data, p.Data)
 	}
 	if len(l.data) == 0 {
 		return true
@@ -281,9 +284,9 @@ func (l *loop) emit(out replica.Output) {
 		l.backlog.Add(memoryOf(out.Apply))
 		l.tasks.putEach(len(out.Apply), func(i int) task { return task{entry: out.Apply[i]} })
 	}
-	l.rounds.finish(out.Answer, nil)
-	l.rounds.lose(out.Refuse, l.core.Lead())
-	if l.rounds.current == 0 && len(l.rounds.waiting) > 0 && len(out.Answer)+len(out.Refuse) > 0 {
+	l.rounds.Finish(out.Answer, nil)
+	l.rounds.Lose(out.Refuse, l.core.Lead(), kverr.LeaderChanged)
+	if l.rounds.Due() && len(out.Answer)+len(out.Refuse) > 0 {
 		poke(l.wake) // the reads that came during the round may begin the next one
 	}
 }
@@ -307,6 +310,7 @@ func (l *loop) publish() {
 		return
 	}
 	st := l.core.Status()
+	l.Node.sole.Store(l.sole.Look(&st, l.core.Commit()))
 	l.status.Store(&st)
 	l.outdated = false
 	if seen.Lead == leader {
@@ -314,7 +318,7 @@ func (l *loop) publish() {
 	}
 	l.leaders.Add(1)
 	if leader != 0 {
-		proposed, asked := l.postponed.retry(l.stepPostponed), l.rounds.askAgain(l.core.Indexed)
+		proposed, asked := l.postponed.retry(l.stepPostponed), l.rounds.AskAgain(l.core.Indexed)
 		if proposed || asked {
 			poke(l.wake)
 		}

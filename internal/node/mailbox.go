@@ -12,7 +12,8 @@ type mailbox[T any] struct {
 	spare []T           // the receiver's: memory for what comes next
 	mu    struct {
 		sync.Mutex
-		items []T
+		items  []T
+		closed bool
 	}
 }
 
@@ -21,12 +22,26 @@ const spareItems = 4096
 
 func newMailbox[T any](wake chan struct{}) *mailbox[T] { return &mailbox[T]{wake: wake} }
 
-// put adds items and wakes the receiver.
-func (m *mailbox[T]) put(items ...T) {
+// put adds items and wakes the receiver. It returns false, and takes nothing, after close.
+func (m *mailbox[T]) put(items ...T) bool {
 	m.mu.Lock()
-	m.mu.items = append(m.mu.items, items...)
+	open := !m.mu.closed
+	if open {
+		m.mu.items = append(m.mu.items, items...)
+	}
 	m.mu.Unlock()
 	poke(m.wake)
+	return open
+}
+
+// close lets nothing more in, and returns what nobody has taken.
+func (m *mailbox[T]) close() []T {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.closed = true
+	items := m.mu.items
+	m.mu.items = nil
+	return items
 }
 
 // putEach adds n items that item makes.

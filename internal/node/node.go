@@ -103,11 +103,12 @@ type Metrics struct {
 //     is some, and nothing that depends on it is answered before.
 type Node struct {
 	cfg     Config
+	started time.Time // origin of now
 	waiters *waiters
 
 	wake      chan struct{} // the loop's
-	proposals *mailbox[proposal]
-	reads     *mailbox[*readWaiter]
+	proposals *mailbox[*replica.Proposal]
+	reads     *mailbox[wantedRead]
 	messages  *inbox
 	events    *mailbox[event]
 	writes    *mailbox[replica.Output]
@@ -124,6 +125,7 @@ type Node struct {
 	commit  atomic.Uint64
 	applied atomic.Uint64
 	durable atomic.Uint64 // stored by this member's log; written by the loop
+	sole    atomic.Uint64 // index from which on the published view is linearizable by itself; 0: reads need rounds
 
 	installable atomic.Uint64                     // index of the newest snapshot whose mark the log holds durably
 	received    atomic.Uint64                     // index of the newest snapshot that came, 0 if its file and those before are dealt with
@@ -169,9 +171,9 @@ func Start(cfg Config) *Node {
 	wake := make(chan struct{}, 1)
 	cfg.MaxPendingBytes = cmp.Or(cfg.MaxPendingBytes, defaultPendingBytes)
 	n := &Node{
-		cfg: cfg, waiters: newWaiters(bound{cfg.MaxPending, cfg.MaxPendingBytes}), wake: wake,
-		proposals: newMailbox[proposal](wake),
-		reads:     newMailbox[*readWaiter](wake),
+		cfg: cfg, waiters: newWaiters(replica.Bound{Requests: cfg.MaxPending, Bytes: cfg.MaxPendingBytes}), wake: wake, started: time.Now(),
+		proposals: newMailbox[*replica.Proposal](wake),
+		reads:     newMailbox[wantedRead](wake),
 		messages:  &inbox{mailbox: newMailbox[wire.Message](wake)},
 		events:    newMailbox[event](wake),
 		writes:    newMailbox[replica.Output](make(chan struct{}, 1)),
@@ -315,81 +317,6 @@ func (n *Node) Inspect(fn func(*machine.Machine)) {
 	fn(n.cfg.Applier.Machine())
 }
 
-// proposal is an entry on its way to the core.
-type proposal struct {
-	id     uint64
-	data   []byte
-	change *wire.ConfChange // instead of data
-	term   uint64           // in which this member must lead to make it; 0: any
-}
-
-// Propose replicates data and returns the machine's encoded reply. id must be unique on this member and be the request id within data.
-//
-// Errors: the machine's own; kverr.TooManyRequests if too much is waiting or the member is behind: nothing happened then. If ctx ends first
-// the error is ctx.Err() if the core never had the entry, so that it is certainly without effect; else the outcome is
-// unknown: kverr.Canceled, kverr.TimeoutDueToConnectionLost if this member does not reach a majority of the voters, otherwise
-// kverr.TimeoutDueToLeaderFail if the leader changed or was lost while the proposal waited, which may have been lost with it, otherwise
-// kverr.Timeout. It is unknown, too, with kverr.Stopped. A proposal that a new leader has not is waited for a few ticks
-// only: kverr.TimeoutDueToLeaderFail.
-func (n *Node) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
-	return n.submit(ctx, proposal{id: id, data: data})
-}
-
-// ProposeInTerm is Propose for what this member may only ask for as the leader of a term. If it does not lead in it any more when the
-// proposal's turn comes, the error is kverr.LeaderChanged and nothing happened: no later leader gets the proposal.
-func (n *Node) ProposeInTerm(ctx context.Context, term, id uint64, data []byte) ([]byte, error) {
-	return n.submit(ctx, proposal{id: id, data: data, term: term})
-}
-
-// submit hands a proposal to the loop and waits for its answer.
-func (n *Node) submit(ctx context.Context, p proposal) ([]byte, error) {
-	if n.commit.Load() > n.applied.Load()+n.cfg.MaxBacklog || max(n.backlog.Load(), n.unwritten.Load()) > n.cfg.MaxPendingBytes {
-		return nil, kverr.TooManyRequests
-	}
-	w, ok := n.waiters.add(&p)
-	if !ok {
-		return nil, kverr.TooManyRequests
-	}
-	leaders, came := n.leaders.Load(), time.Now()
-	n.proposals.put(p)
-	select {
-	case <-w.done:
-		n.account(ctx, w, came)
-		return w.reply, w.err
-	case <-ctx.Done():
-	case <-n.ctx.Done():
-	}
-	forgotten, accepted := n.waiters.abandon(p.id)
-	if !forgotten {
-		<-w.done
-		n.account(ctx, w, came)
-		return w.reply, w.err
-	}
-	n.account(ctx, w, came)
-	if n.cfg.Metrics.ProposalFailed != nil {
-		n.cfg.Metrics.ProposalFailed()
-	}
-	return nil, n.proposalError(ctx, accepted, leaders)
-}
-
-// proposalError says why a proposal got no answer. leaders is n.leaders as it was when the proposal came.
-func (n *Node) proposalError(ctx context.Context, accepted bool, leaders uint64) error {
-	switch {
-	case n.ctx.Err() != nil:
-		return kverr.Stopped
-	case !accepted:
-		return ctx.Err()
-	case errors.Is(ctx.Err(), context.Canceled):
-		return kverr.Canceled
-	case !n.reachesQuorum():
-		return kverr.TimeoutDueToConnectionLost
-	case n.leaders.Load() != leaders || n.status.Load().Lead == 0:
-		return kverr.TimeoutDueToLeaderFail
-	default:
-		return kverr.Timeout
-	}
-}
-
 // reachesQuorum reports whether this member and the voters that it is connected to are a majority.
 func (n *Node) reachesQuorum() bool {
 	if n.cfg.Connected == nil {
@@ -410,7 +337,7 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	if n.applied.Load() >= index {
 		return nil
 	}
-	return n.awaitRead(ctx, &readWaiter{done: make(chan error, 1), index: index})
+	return n.awaitRead(ctx, index)
 }
 
 // WaitCompacted blocks until no compaction is left to do.

@@ -1,14 +1,11 @@
 package node
 
 import (
-	"errors"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/quoin-kv/quoin/internal/kverr"
-	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/raft"
 	"github.com/quoin-kv/quoin/raft/wire"
@@ -40,90 +37,11 @@ func TestMailbox(t *testing.T) {
 	if cap(m.spare) != 0 {
 		t.Errorf("memory for %d items is kept after a burst", cap(m.spare))
 	}
-}
-
-func TestRoundsAreAskedAgain(t *testing.T) {
-	wait := func() *readWaiter { return &readWaiter{done: make(chan error, 1)} }
-	unknown := func(uint64) bool { return false }
-	first, second := wait(), wait()
-	r := rounds{current: 7, inFlight: []*readWaiter{first}, waiting: []*readWaiter{second}}
-	overdue := false
-	for range 2 * roundTicks {
-		overdue = r.age(func(id uint64) bool { return id == 7 }) || overdue
+	if left := m.put(one); !left {
+		t.Error("an open mailbox takes nothing")
 	}
-	if r.current != 7 || overdue {
-		t.Error("a round whose index is known is asked again")
-	}
-	for i := range roundTicks {
-		if overdue := r.age(unknown); overdue != (i == roundTicks-1) {
-			t.Errorf("overdue after %d ticks: %v", i+1, overdue)
-		}
-	}
-	if r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
-		t.Fatalf("after its time round %d is under way, %d reads wait", r.current, len(r.waiting))
-	}
-	r.finish([]uint64{0, 7}, nil)
-	if len(first.done) != 0 {
-		t.Error("the late answer to a round that is asked again was taken")
-	}
-	r.current, r.inFlight, r.waiting = 8, r.waiting, nil
-	r.lose([]uint64{7}, 0)
-	r.finish([]uint64{6, 8}, nil)
-	r.lose([]uint64{8}, 0)
-	if len(first.done) != 1 || len(second.done) != 1 || <-first.done != nil {
-		t.Error("a round is answered once, by its own id")
-	}
-	r.current, r.inFlight = 9, []*readWaiter{first}
-	r.lose([]uint64{9}, 0)
-	if err := <-first.done; !errors.Is(err, kverr.LeaderChanged) {
-		t.Errorf("a lost round gives %v", err)
-	}
-	r.current, r.inFlight, r.waiting = 10, []*readWaiter{first}, []*readWaiter{second}
-	r.lose([]uint64{9}, 2)
-	r.lose([]uint64{10}, 2)
-	if r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
-		t.Errorf("with another leader round %d is under way, %d reads wait", r.current, len(r.waiting))
-	}
-	first.gone.Store(true)
-	r.waiting, r.applied = []*readWaiter{first}, []*readWaiter{first, second}
-	r.age(unknown)
-	if len(r.waiting) != 0 || !slices.Equal(r.applied, []*readWaiter{second}) {
-		t.Error("reads that nobody waits for are kept")
-	}
-}
-
-func TestWaiters(t *testing.T) {
-	w := newWaiters(bound{requests: 3, bytes: 10})
-	add := func(id uint64, bytes int) *waiter {
-		one, _ := w.add(&proposal{id: id, data: make([]byte, bytes)})
-		return one
-	}
-	one, two := add(1, 6), add(2, 4)
-	if one == nil || two == nil || add(3, 1) != nil {
-		t.Fatal("10 bytes are allowed, not 11")
-	}
-	proposals := []proposal{{id: 1}, {id: 5}, {id: 2}}
-	if kept := w.wanted(proposals, 7); len(kept) != 2 || kept[1].id != 2 || proposals[2].id != 0 {
-		t.Errorf("wanted are %v", kept)
-	}
-	w.wanted([]proposal{{id: 2}}, 0)
-	if forgotten, accepted := w.abandon(1); !forgotten || !accepted {
-		t.Errorf("abandoned %v, accepted %v", forgotten, accepted)
-	}
-	w.answer([]machine.Outcome{{ID: 1}, {ID: 2, Reply: []byte("r")}, {ID: 2}}, time.Time{})
-	if forgotten, _ := w.abandon(2); forgotten {
-		t.Error("answered and abandoned")
-	}
-	if len(one.done) != 0 || len(two.done) != 1 || string(two.reply) != "r" {
-		t.Errorf("signals %d and %d, reply %q", len(one.done), len(two.done), two.reply)
-	}
-	large := add(4, 100)
-	if large == nil || w.len() != 1 || w.mu.bytes != 100 {
-		t.Errorf("%d waiters of %d bytes", w.len(), w.mu.bytes)
-	}
-	w.refuse(4, kverr.Stopped)
-	if len(large.done) != 1 || !errors.Is(large.err, kverr.Stopped) || w.mu.bytes != 0 {
-		t.Errorf("refused with %v, %d bytes wait", large.err, w.mu.bytes)
+	if left := m.close(); len(left) != 1 || m.put(one) || len(m.take()) != 0 {
+		t.Errorf("closed with %d items, and takes more", len(left))
 	}
 }
 
@@ -134,14 +52,13 @@ func TestTickForgetsWhatNobodyWaitsFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loop{Node: &Node{waiters: newWaiters(bound{requests: 5})}, core: replica.NewConsensus(core, replica.ConsensusOptions{}, 0, 0)}
-	l.proposals = []proposal{{id: 1}, {id: 2}, {id: 3}}
-	for i := range l.proposals {
-		l.waiters.add(&l.proposals[i])
-	}
-	l.waiters.abandon(2)
+	n := &Node{waiters: newWaiters(replica.Bound{Requests: 5}), started: time.Now()}
+	l := &loop{Node: n, core: replica.NewConsensus(core, replica.ConsensusOptions{}, 0, 0), rounds: replica.NewRounds(0)}
+	l.proposals = []*replica.Proposal{{ID: 1}, {ID: 2}, {ID: 3}}
+	l.waiters.add(l.proposals)
+	l.waiters.abandon(l.proposals[1])
 	l.tick()
-	if len(l.proposals) != 2 || l.proposals[1].id != 3 {
+	if len(l.proposals) != 2 || l.proposals[1].ID != 3 {
 		t.Errorf("without a leader %v are kept", l.proposals)
 	}
 }
@@ -174,14 +91,14 @@ func TestInboxIsBounded(t *testing.T) {
 }
 
 func TestPortion(t *testing.T) {
-	of := func(n, bytes int) (proposals []proposal) {
+	of := func(n, bytes int) (proposals []*replica.Proposal) {
 		for range n {
-			proposals = append(proposals, proposal{data: make([]byte, bytes)})
+			proposals = append(proposals, &replica.Proposal{Data: make([]byte, bytes)})
 		}
 		return proposals
 	}
 	for _, c := range []struct {
-		proposals []proposal
+		proposals []*replica.Proposal
 		want      int
 	}{
 		{nil, 0},
@@ -194,26 +111,6 @@ func TestPortion(t *testing.T) {
 		if got := portion(c.proposals); got != c.want {
 			t.Errorf("%d of %d proposals, want %d", got, len(c.proposals), c.want)
 		}
-	}
-}
-
-func TestANewLeaderIsAskedAtOnce(t *testing.T) {
-	wait := func() *readWaiter { return &readWaiter{done: make(chan error, 1)} }
-	first, second := wait(), wait()
-	known := false
-	indexed := func(id uint64) bool { return known && id == 7 }
-	r := rounds{}
-	if r.askAgain(indexed) {
-		t.Error("nobody waits")
-	}
-	r = rounds{current: 7, inFlight: []*readWaiter{first}, waiting: []*readWaiter{second}}
-	known = true
-	if r.askAgain(indexed) || r.current != 7 {
-		t.Error("a round whose index is known is asked again")
-	}
-	known = false
-	if !r.askAgain(indexed) || r.current != 0 || !slices.Equal(r.waiting, []*readWaiter{first, second}) {
-		t.Errorf("round %d is under way, %d reads wait", r.current, len(r.waiting))
 	}
 }
 

@@ -1,10 +1,10 @@
 package node
 
 import (
-	"context"
 	"sync"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/steps"
 )
 
@@ -51,28 +51,27 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// account adds to the record of a request, if it carries one, what its proposal has spent since it came.
-func (n *Node) account(ctx context.Context, w *waiter, came time.Time) {
-	spent := steps.From(ctx)
+// now is the time since the start, which is never 0.
+func (n *Node) now() time.Duration { return max(1, time.Since(n.started)) }
+
+// Account adds to the record of a request what its proposal has spent since it came, if it is over.
+func (n *Node) Account(p *replica.Proposal, spent *steps.Spent) {
 	if spent == nil {
 		return
 	}
-	now := time.Now()
-	if w.taken.IsZero() { // nobody has taken it, or it was refused
-		spent.Add(steps.Queue, now.Sub(came))
+	now := n.now()
+	if p.Taken == 0 { // nobody has taken it, or it was refused
+		spent.Add(steps.Queue, now-p.Came)
 		return
 	}
-	spent.Add(steps.Queue, w.taken.Sub(came))
-	applied := w.applied
-	if applied.began.IsZero() {
-		applied.began, applied.ended = now, now
+	spent.Add(steps.Queue, p.Taken-p.Came)
+	began, ended := p.Applying, p.Applied
+	if ended == 0 {
+		began, ended = now, now
 	}
-	log := n.logWrites.within(w.taken, applied.began)
+	log := n.logWrites.within(n.started.Add(p.Taken), n.started.Add(began))
 	spent.Add(steps.Log, log)
-	spent.Add(steps.Quorum, applied.began.Sub(w.taken)-log)
-	spent.Add(steps.Apply, applied.ended.Sub(applied.began))
-	spent.Add(steps.Wake, now.Sub(applied.ended))
+	spent.Add(steps.Quorum, began-p.Taken-log)
+	spent.Add(steps.Apply, ended-began)
+	spent.Add(steps.Wake, now-ended)
 }
-
-// applying is when a batch was applied: from the first entry until those who wait are told.
-type applying struct{ began, ended time.Time }

@@ -7,6 +7,8 @@ import (
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/node"
+	"github.com/quoin-kv/quoin/internal/replica"
+	"github.com/quoin-kv/quoin/internal/steps"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -15,7 +17,11 @@ type Member interface {
 	Propose(ctx context.Context, id uint64, data []byte) ([]byte, error)
 	ProposeInTerm(ctx context.Context, term, id uint64, data []byte) ([]byte, error)
 	ProposeConfChange(ctx context.Context, cc wire.ConfChange) error
+	Offer(list []*replica.Proposal)
+	Abandon(p *replica.Proposal, cause error)
+	Account(p *replica.Proposal, spent *steps.Spent)
 	ReadIndex(ctx context.Context) error
+	Current() bool
 	WaitApplied(ctx context.Context, index uint64) error
 	WaitCompacted(ctx context.Context) error
 	Flush(ctx context.Context) error

@@ -65,7 +65,7 @@ func (m *member) nextBatch() (now []wire.Entry) {
 }
 
 func (m *member) applyBatch(now []wire.Entry) error {
-	batch, err := m.applier.Apply(now, func(id uint64) bool { return m.calls[id] != nil })
+	batch, err := m.applier.Apply(now, m.calls.Has)
 	if err != nil {
 		return err
 	}
@@ -80,17 +80,17 @@ func (m *member) finish(batch *replica.Batch) {
 	m.show(batch.View)
 	m.service.Applied(batch)
 	for i := range batch.Outcomes {
-		o := &batch.Outcomes[i]
-		m.countAlarms(o)
-		if c := m.calls[o.ID]; c != nil {
-			m.answer(c, o.Reply, o.Err)
-		}
+		m.countAlarms(&batch.Outcomes[i])
+	}
+	for _, p := range m.calls.Answer(batch.Outcomes, m.age(), m.age(), nil) {
+		p.Asker.Answered(p)
 	}
 	m.later(func() {
 		m.consensus.Applied(batch.Index, batch.ConfChanges)
-		m.outdated = m.outdated || len(batch.ConfChanges) > 0
+		m.sole.Began(batch.NewTerm)
+		m.outdated = m.outdated || len(batch.ConfChanges) > 0 || batch.NewTerm > 0
 	})
-	m.rounds.reached(batch.Index)
+	m.rounds.Reached(batch.Index)
 	if batch.Compaction {
 		m.stepCompaction()
 	}

@@ -3,155 +3,133 @@ package cluster
 import (
 	"context"
 	"errors"
-	"slices"
+	"time"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/node"
+	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/service"
+	"github.com/quoin-kv/quoin/internal/steps"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
 // A member is to its service what a node is; all calls that block are made by coroutines of its process.
 var _ service.Member = (*member)(nil)
 
-// call is a proposal and who waits for it.
+// call is a proposal for which a coroutine waits.
 type call struct {
-	id       uint64
-	data     []byte
-	change   *wire.ConfChange // instead of data
-	term     uint64           // in which the member must lead to make it; 0: any
-	accepted bool             // the core may have it
-	gone     bool             // nobody waits any more
-	done     bool
-	reply    []byte
-	err      error
+	replica.Proposal
+	done bool
 }
+
+// Answered implements replica.Asker.
+func (c *call) Answered(*replica.Proposal) { c.done = true }
 
 // Propose implements service.Member.
 func (m *member) Propose(ctx context.Context, id uint64, data []byte) ([]byte, error) {
-	return m.submit(ctx, &call{id: id, data: data})
+	return m.submit(ctx, replica.Proposal{ID: id, Data: data})
 }
 
 // ProposeInTerm implements service.Member.
 func (m *member) ProposeInTerm(ctx context.Context, term, id uint64, data []byte) ([]byte, error) {
-	return m.submit(ctx, &call{id: id, data: data, term: term})
+	return m.submit(ctx, replica.Proposal{ID: id, Data: data, Term: term})
 }
 
 // ProposeConfChange implements service.Member.
 func (m *member) ProposeConfChange(ctx context.Context, cc wire.ConfChange) error {
-	_, err := m.submit(ctx, &call{id: cc.ID, change: &cc})
+	_, err := m.submit(ctx, replica.Proposal{ID: cc.ID, Change: &cc})
 	return err
 }
 
-func (m *member) submit(ctx context.Context, c *call) ([]byte, error) {
-	if m.calls[c.id] != nil {
-		panic("expected a new proposal id, found one that is being waited for")
+func (m *member) submit(ctx context.Context, p replica.Proposal) ([]byte, error) {
+	c := &call{Proposal: p}
+	c.Asker = c
+	m.Offer([]*replica.Proposal{&c.Proposal})
+	if m.proc.Await(ctx, &c.done) != nil {
+		m.Abandon(&c.Proposal, ctx.Err())
 	}
-	m.calls[c.id] = c
-	m.proposals = append(m.proposals, c)
-	m.poke()
-	if m.proc.Await(ctx, &c.done) == nil {
-		return c.reply, c.err
-	}
-	delete(m.calls, c.id)
-	c.gone = true
-	switch {
-	case !c.accepted:
-		return nil, ctx.Err()
-	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, kverr.Canceled
-	}
-	return nil, kverr.Timeout
+	return c.Reply, c.Err
 }
 
-// answer ends a call.
-func (m *member) answer(c *call, reply []byte, err error) {
-	delete(m.calls, c.id)
-	c.reply, c.err, c.done = reply, err, true
+// Offer implements service.Member.
+func (m *member) Offer(list []*replica.Proposal) {
+	for _, p := range list {
+		p.Came = m.age()
+		if m.calls.Add(p) {
+			m.proposals = append(m.proposals, p)
+			continue
+		}
+		p.Err = kverr.TooManyRequests
+		p.Asker.Answered(p)
+	}
+	m.poke()
+}
+
+// age is the time since the member's start on its clock.
+func (m *member) age() time.Duration { return max(1, m.proc.Now().Sub(m.epoch)) }
+
+// Abandon implements service.Member.
+func (m *member) Abandon(p *replica.Proposal, cause error) {
+	forgotten, accepted := m.calls.Abandon(p)
+	switch {
+	case !forgotten:
+		return
+	case !accepted:
+		p.Err = cause
+	case errors.Is(cause, context.Canceled):
+		p.Err = kverr.Canceled
+	default:
+		p.Err = kverr.Timeout
+	}
+	p.Asker.Answered(p)
+}
+
+// Account implements service.Member.
+func (m *member) Account(*replica.Proposal, *steps.Spent) {}
+
+// abandonOverdue gives up what has waited for as long as it may.
+func (m *member) abandonOverdue() {
+	for _, p := range m.calls.Overdue(m.age()) {
+		m.Abandon(p, context.DeadlineExceeded)
+	}
 }
 
 // read is a linearizable read that waits for its index, or for an index of its own.
 type read struct {
-	index uint64
-	gone  bool
-	done  bool
-	err   error
+	gone bool
+	done bool
+	err  error
 }
 
-// rounds joins reads into rounds of the read-index protocol, as package node does.
-type rounds struct {
-	next     uint64
-	current  uint64 // id of the round under way, 0 if none
-	ticks    int
-	inFlight []*read
-	waiting  []*read
-	applied  []*read // those with an index of their own
-}
+// Answered implements replica.Read.
+func (r *read) Answered(err error) { r.done, r.err = true, err }
 
-const roundTicks = 5 // age, in ticks, at which a round is asked again
-
-// age counts a tick. An overdue round goes back to waiting unless its index is known.
-func (r *rounds) age(indexed func(id uint64) bool) {
-	gone := func(w *read) bool { return w.gone }
-	r.waiting, r.applied = slices.DeleteFunc(r.waiting, gone), slices.DeleteFunc(r.applied, gone)
-	if r.current == 0 || indexed(r.current) {
-		return
-	}
-	if r.ticks++; r.ticks >= roundTicks {
-		r.giveUp()
-	}
-}
-
-// askAgain lets a round be asked again of a new leader, and reports whether there is one to be asked.
-func (r *rounds) askAgain(indexed func(id uint64) bool) bool {
-	if r.current != 0 && !indexed(r.current) {
-		r.giveUp()
-	}
-	return r.current == 0 && len(r.waiting) > 0
-}
-
-// giveUp lets the reads of the round under way wait for another one.
-func (r *rounds) giveUp() {
-	r.waiting = append(r.inFlight, r.waiting...)
-	r.inFlight, r.current = nil, 0
-}
-
-// finish answers the round if its id is among ids.
-func (r *rounds) finish(ids []uint64, err error) {
-	if r.current == 0 || !slices.Contains(ids, r.current) {
-		return
-	}
-	for _, w := range r.inFlight {
-		w.err, w.done = err, true
-	}
-	r.inFlight, r.current = nil, 0
-}
-
-// reached answers those who wait for an index that is applied.
-func (r *rounds) reached(index uint64) {
-	r.applied = slices.DeleteFunc(r.applied, func(w *read) bool {
-		w.done = w.done || w.index <= index
-		return w.done
-	})
-}
+// Gone implements replica.Read.
+func (r *read) Gone() bool { return r.gone }
 
 // ReadIndex implements service.Member.
 func (m *member) ReadIndex(ctx context.Context) error {
+	if m.Current() {
+		return nil
+	}
 	w := &read{}
-	m.rounds.waiting = append(m.rounds.waiting, w)
+	m.rounds.Add(w)
 	m.poke()
 	return m.await(ctx, w)
 }
+
+// Current implements service.Member.
+func (m *member) Current() bool { return m.solely > 0 && m.applier.Applied().Index >= m.solely }
 
 // WaitApplied implements service.Member.
 func (m *member) WaitApplied(ctx context.Context, index uint64) error {
 	if m.applier.Applied().Index >= index {
 		return nil
 	}
-	w := &read{index: index}
-	m.rounds.applied = append(m.rounds.applied, w)
+	w := &read{}
+	m.rounds.AddAt(index, w)
 	return m.await(ctx, w)
 }
 

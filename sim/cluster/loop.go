@@ -28,7 +28,8 @@ func (m *member) later(fn func()) {
 func (m *member) afterTick() {
 	m.proc.After(time.Duration(m.w.plan.Tuning.Tick), func() {
 		m.consensus.Tick()
-		m.rounds.age(m.consensus.Indexed)
+		m.rounds.Age(m.consensus.Indexed)
+		m.abandonOverdue()
 		m.outdated = true
 		m.poke()
 		m.afterTick()
@@ -72,52 +73,56 @@ func (m *member) takeMessages() {
 
 // takeProposals hands the core what clients want. Without a leader it waits until there is one or its clients give up.
 func (m *member) takeProposals() {
-	m.proposals = slices.DeleteFunc(m.proposals, func(c *call) bool { return c.gone })
+	m.proposals = m.calls.Wanted(m.proposals, 0, m.age())
 	m.proposals = slices.DeleteFunc(m.proposals, m.outOfTerm)
 	if len(m.proposals) == 0 || m.consensus.Lead() == 0 {
 		return
 	}
+	m.proposals = slices.DeleteFunc(m.proposals, m.proposeChange)
+	m.proposals = m.calls.Wanted(m.proposals, m.consensus.Term(), m.age())
 	var data [][]byte
-	kept := m.proposals[:0]
-	for _, c := range m.proposals {
-		c.accepted = true
-		if c.change == nil {
-			data, kept = append(data, c.data), append(kept, c)
-		} else if err := m.consensus.ProposeConfChange(*c.change); err != nil {
-			m.answer(c, nil, err)
-		}
+	for _, p := range m.proposals {
+		data = append(data, p.Data)
 	}
-	m.proposals = kept
 	if len(data) > 0 && m.consensus.Propose(data...) != nil {
-		for _, c := range m.proposals {
-			c.accepted = false
-		}
+		m.proposals = m.calls.Wanted(m.proposals, 0, m.age())
 		return
 	}
 	m.proposals = nil
 }
 
-// outOfTerm refuses a proposal that the member may only make as the leader of a term that is over, and reports whether it did.
-func (m *member) outOfTerm(c *call) bool {
-	if c.term == 0 || m.consensus.Role() == raft.Leader && m.consensus.Term() == c.term {
+// proposeChange hands a proposal to the core if it is a change of the configuration, and reports whether it is one.
+func (m *member) proposeChange(p *replica.Proposal) bool {
+	if p.Change == nil {
 		return false
 	}
-	m.answer(c, nil, kverr.LeaderChanged)
+	m.calls.Wanted([]*replica.Proposal{p}, m.consensus.Term(), m.age())
+	if err := m.consensus.ProposeConfChange(*p.Change); err != nil {
+		m.refuse(p, err)
+	}
+	return true
+}
+
+func (m *member) refuse(p *replica.Proposal, err error) {
+	if m.calls.Refuse(p, err) {
+		p.Asker.Answered(p)
+	}
+}
+
+// outOfTerm refuses a proposal that the member may only make as the leader of a term that is over, and reports whether it did.
+func (m *member) outOfTerm(p *replica.Proposal) bool {
+	if p.Term == 0 || m.consensus.Role() == raft.Leader && m.consensus.Term() == p.Term {
+		return false
+	}
+	m.refuse(p, kverr.LeaderChanged)
 	return true
 }
 
 // takeReads starts a round of the read-index protocol unless one is under way.
 func (m *member) takeReads() {
-	r := &m.rounds
-	if r.current != 0 || len(r.waiting) == 0 || m.consensus.Lead() == 0 {
-		return
+	if m.consensus.Lead() != 0 {
+		m.rounds.Begin(m.consensus.ReadIndex)
 	}
-	r.next++
-	if m.consensus.ReadIndex(r.next) != nil {
-		return
-	}
-	r.current, r.ticks = r.next, 0
-	r.inFlight, r.waiting = r.waiting, nil
 }
 
 // emit hands out the parts of an output.
@@ -139,9 +144,9 @@ func (m *member) emit(out replica.Output) {
 		m.works = append(m.works, work{out.Install, out.Apply})
 		m.apply()
 	}
-	m.rounds.finish(out.Answer, nil)
-	m.rounds.finish(out.Refuse, kverr.LeaderChanged)
-	if m.rounds.current == 0 && len(m.rounds.waiting) > 0 && len(out.Answer)+len(out.Refuse) > 0 {
+	m.rounds.Finish(out.Answer, nil)
+	m.rounds.Lose(out.Refuse, m.consensus.Lead(), kverr.LeaderChanged)
+	if m.rounds.Due() && len(out.Answer)+len(out.Refuse) > 0 {
 		m.poke()
 	}
 }
@@ -156,8 +161,9 @@ func (m *member) publish() {
 		m.w.judge.elected(m, term)
 	}
 	m.outdated = false
-	if lead != m.status.Lead && lead != 0 && m.rounds.askAgain(m.consensus.Indexed) {
+	if lead != m.status.Lead && lead != 0 && m.rounds.AskAgain(m.consensus.Indexed) {
 		m.poke()
 	}
 	m.status = m.consensus.Status()
+	m.solely = m.sole.Look(&m.status, m.consensus.Commit())
 }

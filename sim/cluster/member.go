@@ -32,7 +32,8 @@ type member struct {
 	host    *host
 	w       *world
 	started int64
-	ready   bool // it has read through a leader, and serves clients
+	epoch   time.Time // origin of age
+	ready   bool      // it has read through a leader, and serves clients
 	proc    *engine.Process
 
 	log       *wal.Log
@@ -48,9 +49,11 @@ type member struct {
 	turns     int
 	messages  []wire.Message
 	events    []func() // completions and requests of the other parts
-	proposals []*call
-	calls     map[uint64]*call
-	rounds    rounds
+	proposals []*replica.Proposal
+	calls     *replica.Proposals
+	rounds    *replica.Rounds
+	sole      replica.Sole
+	solely    uint64 // what it found last
 	status    raft.Status
 	outdated  bool
 	terms     logTerms
@@ -85,7 +88,7 @@ type member struct {
 
 // start makes a member from what the disks hold.
 func (h *host) start() error {
-	m := &member{host: h, w: h.w, started: h.w.engine.Now(), calls: map[uint64]*call{}, sends: map[uint64]bool{}, told: map[uint64]bool{}}
+	m := &member{host: h, w: h.w, started: h.w.engine.Now(), calls: replica.NewProposals(replica.Bound{Requests: maxCalls, Bytes: 1 << 30}), sends: map[uint64]bool{}, told: map[uint64]bool{}}
 	var err error
 	if m.reserve, err = vfs.NewReserve(h.disk(), reserveName, reserveBytes, "/"); err != nil {
 		return err
@@ -180,7 +183,8 @@ func (m *member) run() {
 	m.host.member = m
 	m.view = m.applier.View()
 	m.status = m.consensus.Status()
-	m.rounds.next = uint64(m.proc.Now().UnixNano())
+	m.epoch = m.proc.Now()
+	m.rounds = replica.NewRounds(uint64(m.epoch.UnixNano()))
 	m.flushed = m.backend.Flushed().Index
 	m.proc.Exec(func() {
 		m.service = service.New(m.serviceConfig(), m.machine)
@@ -204,7 +208,10 @@ func (m *member) awaitReady() {
 	m.ready = true
 }
 
-const maxLearners = 2
+const (
+	maxLearners = 2
+	maxCalls    = 10_000 // proposals that may wait at once
+)
 
 func (m *member) electionTimeout() time.Duration {
 	return time.Duration(m.w.plan.Tuning.ElectionTicks) * time.Duration(m.w.plan.Tuning.Tick)

@@ -212,7 +212,7 @@ func (m *member) install(s *wire.Snapshot) error {
 		m.consensus.Installed(at, s.Meta.ConfState)
 		m.outdated = true
 	})
-	m.rounds.reached(at.Index)
+	m.rounds.Reached(at.Index)
 	m.releaseAfter(at.Index)
 	if !m.machine.Compacting() {
 		m.wakeCompacted()
