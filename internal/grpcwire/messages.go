@@ -1,0 +1,13 @@
+package grpcwire
+
+// MessageStream is what a streaming call of a Server is besides a grpc.ServerStream, for handlers with many small messages: one lock, one
+// wake-up and one piece of the connection's buffer for all of them. The handler finds it, whatever interceptors have wrapped the stream in, by
+// grpc.ServerTransportStreamFromContext(stream.Context()). Interceptors and Stats do not hear of what goes this way: the handler counts it.
+type MessageStream interface {
+	// SendMessages sends messages that stand one behind the other in b, each after the prefix of five bytes that gRPC gives it, not compressed.
+	// It waits as SendMsg does, and must not be called at the same time as that; b belongs to the caller again when it returns.
+	SendMessages(b []byte) error
+	// RecvMessages waits for a message and appends it and all others that have arrived, without their prefixes, to messages. Their bytes
+	// belong to the caller. The error is that of RecvMsg, which must not be called at the same time.
+	RecvMessages(messages [][]byte) ([][]byte, error)
+}
