@@ -12,6 +12,7 @@ import (
 
 // TestBackupAcrossPrograms: whoever made a snapshot, of whichever version, and whoever restores it, the key space is the same on any server.
 func TestBackupAcrossPrograms(t *testing.T) {
+	t.Parallel()
 	for _, made := range []process.Program{process.Quoin(), process.Etcd(), process.Etcd36(), process.Etcd35()} {
 		t.Run("of "+made.Name, func(t *testing.T) {
 			server := process.Start(t, process.Config{Program: made, Builder: builder, Volatile: true})
@@ -56,6 +57,7 @@ func restoreAndCompare(t *testing.T, file string, restorer tool, program process
 
 // TestRestoreClusterOfThree: three members are restored from one snapshot, agree, and go on; the revision has not gone back.
 func TestRestoreClusterOfThree(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		source := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true})
 		file := filepath.Join(t.TempDir(), "snapshot")
@@ -116,6 +118,7 @@ const downgradeTime = 60 * time.Second
 // TestDowngradeTo36: a cluster of Quoin members goes down and is replaced, one member at a time and on the same directories, by etcd 3.6;
 // then it comes up again.
 func TestDowngradeTo36(t *testing.T) {
+	t.Parallel()
 	members := process.StartCluster(t, process.Config{Builder: builder, Volatile: true}, process.Quoin(), process.Quoin(), process.Quoin())
 	ctl := ourCtl(t, members[0].Endpoint())
 	for i := range 50 {

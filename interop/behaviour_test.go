@@ -15,6 +15,7 @@ import (
 
 // TestBehaviour runs the behaviour suite on each server.
 func TestBehaviour(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		start := func(t *testing.T, flags ...string) behaviour.Target {
 			s := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true, Flags: flags})
@@ -29,6 +30,7 @@ func TestBehaviour(t *testing.T) {
 // TestBehaviourThroughEveryMember runs the suite on a cluster of three, through the leader and through each follower. Cases that need a server
 // of their own get a cluster of their own, through the same place in it.
 func TestBehaviourThroughEveryMember(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		for place := range 3 {
 			start := func(t *testing.T, flags ...string) behaviour.Target {
@@ -37,6 +39,7 @@ func TestBehaviourThroughEveryMember(t *testing.T) {
 				return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), Members: 3, Follower: place > 0}
 			}
 			t.Run([]string{"leader", "follower1", "follower2"}[place], func(t *testing.T) {
+				t.Parallel()
 				target := start(t)
 				target.Fresh = start
 				behaviour.Run(t, target)
@@ -51,6 +54,7 @@ const restlessPause = 300 * time.Millisecond
 // TestBehaviourUnderLeaderChanges runs the suite on a cluster whose leadership moves all the time: answers are the same, and calls are refused
 // with nothing but what tells a client to try again.
 func TestBehaviourUnderLeaderChanges(t *testing.T) {
+	t.Parallel()
 	start := func(t *testing.T, flags ...string) behaviour.Target {
 		cfg := process.Config{Builder: builder, Volatile: true, Flags: flags}
 		quoin := process.Quoin()

@@ -18,6 +18,7 @@ import (
 // TestHashChecks has members of both kinds compare their data, whoever leads: those that are right get no alarm, and an etcd with other data in its
 // file gets one from a leader of ours.
 func TestHashChecks(t *testing.T) {
+	t.Parallel()
 	cfg := process.Config{Builder: builder, Volatile: true, Flags: []string{
 		"--heartbeat-interval=50", "--election-timeout=500", "--corrupt-check-time=500ms", "--compact-hash-check-time=500ms",
 		"--feature-gates=CompactHashCheck=true",

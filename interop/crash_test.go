@@ -29,6 +29,7 @@ const (
 // work. After each restart nothing acknowledged is lost, nothing refused
 // appears, what was written together is together, and revisions have not gone back.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		c := newCrash(t, program, flags.seed)
 		for cycle := range flags.cycles {

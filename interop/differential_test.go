@@ -23,6 +23,7 @@ import (
 // same hashes of the history. A real etcd is its own other party once, which
 // proves the harness.
 func TestDifferential(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		seeds := flags.seeds
 		if program.Name == process.Etcd().Name {
@@ -31,6 +32,7 @@ func TestDifferential(t *testing.T) {
 		for i := range seeds {
 			seed := flags.seed + uint64(i)
 			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+				t.Parallel()
 				newDuel(t, program, seed).run(flags.ops)
 			})
 		}

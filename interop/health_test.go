@@ -35,6 +35,7 @@ var healthPaths = []string{
 
 // TestHealth: the pages for health are answered as by a real etcd: as long as all is well, with each alarm, and with both.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	cfg := process.Config{Builder: builder, Volatile: true}
 	cfg.Program = process.Etcd()
 	etcd := process.Start(t, cfg)
@@ -71,6 +72,7 @@ func TestHealth(t *testing.T) {
 
 // TestHealthWithoutQuorum: what is left of a cluster says so as etcd does, in the same time.
 func TestHealthWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	cfg := process.Config{Builder: builder, Volatile: true}
 	var left []*process.Server
 	for _, p := range []process.Program{process.Etcd(), process.Quoin()} {

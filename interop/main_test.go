@@ -59,10 +59,15 @@ func run(m *testing.M) int {
 	return code
 }
 
-// eachProgram runs the test once for each server program chosen by -against.
+// eachProgram runs the test once for each server program chosen by -against, beside each other: a test has servers of its own, and waits for
+// them most of its time. How many tests run at once is for -parallel to say.
 func eachProgram(t *testing.T, test func(t *testing.T, program process.Program)) {
+	t.Helper()
 	for name := range strings.SplitSeq(flags.against, ",") {
-		t.Run(name, func(t *testing.T) { test(t, programNamed(t, name)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, programNamed(t, name))
+		})
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 // source tree of the Go toolchain. It loads, follows, lists, changes, compacts,
 // survives SIGKILL, and hands its snapshot to etcd's own tools.
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		j := newJob(t, program)
 		files := j.files()

@@ -19,6 +19,7 @@ import (
 // TestMetrics: what a member tells of itself has the names, types, labels and buckets that a real etcd's has, when nobody has used it yet and
 // after the same use; and what clients do is counted alike.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	for _, flags := range [][]string{nil, {"--metrics=extensive"}} {
 		t.Run(fmt.Sprint(flags), func(t *testing.T) {
 			cfg := process.Config{Builder: builder, Volatile: true, Flags: flags}
@@ -302,6 +303,7 @@ func sameCounts(t *testing.T, theirs, ours metrics.Page) {
 
 // TestMetricsOfClusters: what members tell of each other has etcd's names and labels, one of three being away.
 func TestMetricsOfClusters(t *testing.T) {
+	t.Parallel()
 	cfg := process.Config{Builder: builder, Volatile: true}
 	clusters := map[string][]*process.Server{}
 	for _, p := range []process.Program{process.Etcd(), process.Quoin()} {

@@ -26,6 +26,7 @@ const (
 // TestMixedCluster runs clusters of Quoin and etcd members together: whoever leads, whoever is killed and has to be brought back with a
 // snapshot, all members hold the same history in the end.
 func TestMixedCluster(t *testing.T) {
+	t.Parallel()
 	quoin, etcd := process.Quoin(), process.Etcd()
 	for _, programs := range [][]process.Program{{quoin, etcd, etcd}, {quoin, quoin, etcd}} {
 		var names []string

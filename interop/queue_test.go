@@ -19,6 +19,7 @@ import (
 
 // TestQueueDescriptions: the services Lock and Election are described as etcd describes them.
 func TestQueueDescriptions(t *testing.T) {
+	t.Parallel()
 	ours, err := gateway.QueueServices()
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +60,7 @@ func outline(f protoreflect.FileDescriptor) string {
 
 // TestQueueCodecs: requests that etcd's code writes are read as they are, and answers are read by etcd's code as they were meant.
 func TestQueueCodecs(t *testing.T) {
+	t.Parallel()
 	t.Logf("seed %d", flags.seed)
 	r := rand.New(rand.NewPCG(flags.seed, 0))
 	for range 2000 {

@@ -13,6 +13,7 @@ import (
 // TestLostQuorum is the procedure of docs/backup.md for a cluster that lost two of three members for good: the third is made a cluster of
 // one, loses nothing that it had, and is grown to three again.
 func TestLostQuorum(t *testing.T) {
+	t.Parallel()
 	quoin := process.Quoin()
 	members := process.StartCluster(t, process.Config{Builder: builder, Volatile: true}, quoin, quoin, quoin)
 	last := members[2]

@@ -87,6 +87,7 @@ func theirUtl(t *testing.T) tool { return tool{path: builder.Path(t, process.Etc
 
 // TestTools runs the same command lines with etcdctl and with ours, on the same server: they print the same and end with the same code.
 func TestTools(t *testing.T) {
+	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		server := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true})
 		ours, theirs := ourCtl(t, server.Endpoint()), theirCtl(t, server.Endpoint())
@@ -132,6 +133,7 @@ func toolLines() []string {
 
 // TestToolSequences gives each tool a server of its own and the same sequence of commands, which change it: both print the same.
 func TestToolSequences(t *testing.T) {
+	t.Parallel()
 	start := func() string {
 		return process.Start(t, process.Config{Program: process.Etcd(), Builder: builder, Volatile: true}).Endpoint()
 	}
@@ -162,6 +164,7 @@ func TestToolSequences(t *testing.T) {
 
 // TestOfflineTools runs etcdutl and ours on the same files.
 func TestOfflineTools(t *testing.T) {
+	t.Parallel()
 	server := process.Start(t, process.Config{Program: process.Etcd(), Builder: builder, Volatile: true})
 	ctl := theirCtl(t, server.Endpoint())
 	for i := range 50 {

@@ -294,11 +294,12 @@ func (s *Server) tail() string {
 
 // FreeAddress finds a loopback port that nobody listens on. It stays below the
 // range from which the system numbers outgoing connections, so that no client
-// can take the port while its server is down.
+// can take the port while its server is down. The host is any of 127.0.0.0/24,
+// so that servers of tests that run beside each other do not meet.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
 	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000))
+		address := fmt.Sprintf("127.0.0.%d:%d", 1+rand.IntN(254), 10000+rand.IntN(22000))
 		l, err := net.Listen("tcp", address)
 		if err == nil {
 			_ = l.Close()
