@@ -107,8 +107,8 @@ func (a *apply) roleGet(r *request.AuthRoleGet) {
 	a.reply(func(h request.ResponseHeader) []byte { return request.AppendAuthRoleGetResponse(nil, h, out) })
 }
 
-// login notes a login whose password the proposer has checked. The token is what the proposer drew, and the index of the entry: whoever is
-// shown it knows how far the log must be applied before it can be judged.
+// login notes a login whose password the proposer has checked. The token is what the proposer drew, and the index of the entry before this
+// one, as on all members of either kind: whoever is shown it knows how far the log must be applied before it can be judged.
 func (a *apply) login(r *request.Authenticate) {
 	if !a.users.Enabled() {
 		a.out.Err = kverr.AuthNotEnabled
@@ -124,7 +124,7 @@ func (a *apply) login(r *request.Authenticate) {
 	}
 	token := ""
 	if r.SimpleToken != "" {
-		token = r.SimpleToken + "." + strconv.FormatUint(a.index, 10)
+		token = r.SimpleToken + "." + strconv.FormatUint(a.index-1, 10)
 		a.out.Sessions = []Session{{r.Name, token}}
 	}
 	a.reply(func(h request.ResponseHeader) []byte { return request.AppendAuthenticateResponse(nil, h, token) })

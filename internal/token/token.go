@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,14 +40,15 @@ func NewPrefix() string {
 	return string(out)
 }
 
-// Index is the index of the log entry that made a simple token valid; false if text has not the form of one.
+// Index is the index of the log entry that made a simple token valid, which comes after the one that the token names; false if text has not
+// the form of one.
 func Index(text string) (uint64, bool) {
 	prefix, digits, ok := strings.Cut(text, ".")
 	if !ok || len(prefix) != simpleLetters {
 		return 0, false
 	}
-	index, err := strconv.ParseUint(digits, 10, 64)
-	return index, err == nil
+	before, err := strconv.ParseUint(digits, 10, 64)
+	return before + 1, err == nil && before < math.MaxUint64
 }
 
 // maxSimple is the number of logins that a member remembers. Beyond it those used longest ago are forgotten.

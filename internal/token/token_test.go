@@ -41,7 +41,7 @@ func TestPrefix(t *testing.T) {
 
 func TestIndex(t *testing.T) {
 	p := NewPrefix()
-	for text, want := range map[string]int{p + ".17": 17, p: -1, p + ".": -1, p + ".x": -1, p + "x.1": -1, "": -1, ".1": -1, p + ".99999999999999999999": -1, p + ".-1": -1} {
+	for text, want := range map[string]int{p + ".17": 18, p + ".18446744073709551615": -1, p: -1, p + ".": -1, p + ".x": -1, p + "x.1": -1, "": -1, ".1": -1, p + ".99999999999999999999": -1, p + ".-1": -1} {
 		if got, ok := Index(text); ok != (want >= 0) || ok && got != uint64(want) {
 			t.Errorf("%q: %d, %t; want %d", text, got, ok, want)
 		}
