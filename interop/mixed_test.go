@@ -46,22 +46,30 @@ type mixed struct {
 	conns   []*grpc.ClientConn
 }
 
-func newMixed(t *testing.T, programs []process.Program) *mixed {
+// mixedFlags are those of every member: elections are quick, and logs short, so that who was away needs a snapshot.
+func mixedFlags() []string {
+	return []string{
+		"--heartbeat-interval=50", "--election-timeout=500", "--snapshot-count=100", "--snapshot-catchup-entries=50", "--backend-batch-interval=10ms",
+	}
+}
+
+func newMixed(t *testing.T, programs []process.Program, more ...string) *mixed {
 	t.Helper()
 	t.Logf("repeat with: -seed %d", flags.seed)
-	cfg := process.Config{Builder: builder, Volatile: true, Flags: []string{
-		"--heartbeat-interval=50", "--election-timeout=500", "--snapshot-count=100", "--snapshot-catchup-entries=50", "--backend-batch-interval=10ms",
-	}}
-	m := &mixed{
-		t: t, rand: rand.New(rand.NewPCG(flags.seed, 3)), source: workload.NewGenerator(flags.seed),
-		members: process.StartCluster(t, cfg, programs...),
-	}
-	for _, s := range m.members {
-		conn := s.Dial(t)
-		t.Cleanup(func() { _ = conn.Close() })
-		m.conns = append(m.conns, conn)
+	cfg := process.Config{Builder: builder, Volatile: true, Flags: append(mixedFlags(), more...)}
+	m := &mixed{t: t, rand: rand.New(rand.NewPCG(flags.seed, 3)), source: workload.NewGenerator(flags.seed)}
+	for _, s := range process.StartCluster(t, cfg, programs...) {
+		m.take(s)
 	}
 	return m
+}
+
+// take makes a server that runs a member.
+func (m *mixed) take(s *process.Server) {
+	m.t.Helper()
+	conn := s.Dial(m.t)
+	m.t.Cleanup(func() { _ = conn.Close() })
+	m.members, m.conns = append(m.members, s), append(m.conns, conn)
 }
 
 // run makes each member lead once, and then kills and revives each while the others go on. The leader to which it comes back has followed
