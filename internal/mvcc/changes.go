@@ -93,15 +93,15 @@ func (c *collector) event(key []byte, rev schema.Rev) (Event, bool) {
 	if !c.sp.contains(key) {
 		return Event{}, false
 	}
-	stored, it, ok := c.v.tree.Get(key)
+	it, ok := c.v.tree.Get(key)
 	if !ok {
 		return Event{}, false
 	}
 	i, found := it.find(rev)
-	if !found || !c.v.shows(it, i) {
+	if !found || !c.v.shows(&it, i) {
 		return Event{}, false
 	}
-	return c.v.event(stored, it, i), true
+	return c.v.event(key, &it, i), true
 }
 
 // shows tells whether version i, not below the compacted revision, belongs to
@@ -139,10 +139,14 @@ func (c *collector) byKey() (Changes, error) {
 // fromIndex collects the events of every key, of each no more than can be
 // returned and the one after.
 func (c *collector) fromIndex() (found []Event) {
-	c.sp.ascend(c.v.tree, ordtree.All, func(key []byte, it *item) bool {
+	c.sp.ascend(c.v.tree, ordtree.All, func(at ordtree.Key, it item) bool {
+		if it.main < c.q.From {
+			return true
+		}
+		key := at.Clone()
 		mains, last := 0, int64(-1)
 		for i := it.upTo(c.q.From - 1); i < it.len(); i++ {
-			if !c.v.shows(it, i) {
+			if !c.v.shows(&it, i) {
 				continue
 			}
 			main := it.version(i).rev.Main
@@ -152,7 +156,7 @@ func (c *collector) fromIndex() (found []Event) {
 			if main > c.q.To || c.q.MaxRevisions > 0 && mains > c.q.MaxRevisions+1 {
 				break
 			}
-			found = append(found, c.v.event(key, it, i))
+			found = append(found, c.v.event(key, &it, i))
 		}
 		return true
 	})

@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -134,8 +133,8 @@ func (s *Store) advance(c *compaction, budget int) (used int, err error) {
 // planByKey prunes the next items of the index.
 func (s *Store) planByKey(c *compaction, budget int) (used int) {
 	var keys [][]byte
-	s.tree.Ascend(ordtree.All, c.nextKey, func(key []byte, _ *item) bool {
-		keys = append(keys, key)
+	s.tree.Ascend(ordtree.All, c.nextKey, nil, func(key ordtree.Key, _ item) bool {
+		keys = append(keys, key.Clone())
 		return len(keys) < budget
 	})
 	for _, key := range keys {
@@ -144,7 +143,7 @@ func (s *Store) planByKey(c *compaction, budget int) (used int) {
 	if len(keys) < budget {
 		s.planned(c)
 	} else {
-		c.nextKey = append(bytes.Clone(keys[len(keys)-1]), 0)
+		c.nextKey = append(keys[len(keys)-1], 0)
 	}
 	return len(keys)
 }
@@ -169,19 +168,19 @@ func (s *Store) planByScan(c *compaction, budget int) (used int, err error) {
 // prune removes from the index what the compaction drops of one key.
 func (s *Store) prune(c *compaction, key []byte) {
 	s.work.Pruned++
-	stored, it, ok := s.tree.Get(key)
+	it, ok := s.tree.Get(key)
 	if !ok {
 		return
 	}
-	kept := it.prune(c.rev, func(v *version) {
+	kept, dropped := it.prune(c.rev, func(v version) {
 		c.drops.push(drop{v.rev, v.tombstone()})
 	})
-	switch kept {
-	case it:
-	case nil:
-		s.tree.Delete(stored)
+	switch dropped {
+	case 0:
+	case it.len():
+		s.tree.Delete(key)
 	default:
-		s.tree.Set(stored, kept, kept.live())
+		s.tree.Set(key, kept, kept.live())
 	}
 }
 

@@ -116,8 +116,8 @@ func (v *View) keptBelow(rev int64) (kept []schema.Rev, some bool) {
 	if v.compacted < 0 {
 		return nil, true // no record is that low
 	}
-	v.tree.Ascend(ordtree.All, nil, func(_ []byte, it *item) bool {
-		if x := it.liveAt(rev); x != nil {
+	v.tree.Ascend(ordtree.All, nil, nil, func(_ ordtree.Key, it item) bool {
+		if x, ok := it.liveAt(rev); ok {
 			some = true
 			if x.rev.Main <= v.compacted {
 				kept = append(kept, x.rev)

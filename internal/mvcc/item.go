@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -20,80 +21,136 @@ type version struct {
 	number  int64 // 1 for the generation's first put, then 2, ...; 0 for a tombstone
 }
 
-func (v *version) tombstone() bool { return v.number == 0 }
+func (v version) tombstone() bool { return v.number == 0 }
 
-// item is the index entry of one key. It is immutable: a change makes a new
-// item. Items of successive changes share the array of past, which only ever
-// grows at its end, beyond what older items see: the history of a key is
-// linear, and only the newest item is ever followed.
+// item is the index entry of one key, small where it can be: the tree holds it
+// by value. It is immutable: a change makes a new item. What most keys don't have
+// is in more. Items of successive changes share the array of more.past, which
+// only ever grows at its end, beyond what older items see: the history of a key
+// is linear, and only the newest item is ever followed.
 //
 // Invariants:
 //  1. Revisions ascend strictly through past and then head.
 //  2. A put after a put has the same created and the next number; a put after
 //     a tombstone, or first in an uncompacted history, has created equal to
 //     its own main revision and number 1.
+//  3. more is nil exactly if the item has no past and no lease, and its head is
+//     a tombstone or the first put of its generation.
 type item struct {
-	head  version
-	lease int64 // attached to head; 0 = none
-	past  []version
+	main int64  // revision of head
+	sub  uint32 //
+	dead bool   // head is a tombstone
+	more *more
 }
 
-func (it *item) live() bool { return it != nil && !it.head.tombstone() }
+// more is what an item has more than others.
+type more struct {
+	created int64 // of head
+	number  int64 //
+	lease   int64 // attached to head; 0 = none
+	past    []version
+}
+
+// subMost is the highest sub revision that an item can have. A transaction of
+// so many changes does not fit into any memory.
+const subMost = math.MaxUint32
+
+// makeItem returns the item with the newest version head.
+func makeItem(head version, lease int64, past []version) item {
+	if head.rev.Sub > subMost {
+		panic(fmt.Sprintf("mvcc: expected a sub revision up to %d, found %d", int64(subMost), head.rev.Sub))
+	}
+	it := item{main: head.rev.Main, sub: uint32(head.rev.Sub), dead: head.tombstone()}
+	first := it.dead || head.number == 1 && head.created == head.rev.Main
+	if len(past) > 0 || lease != 0 || !first {
+		it.more = &more{created: head.created, number: head.number, lease: lease, past: past}
+	}
+	return it
+}
+
+// head is the newest version.
+func (it *item) head() version {
+	v := version{rev: schema.Rev{Main: it.main, Sub: int64(it.sub)}}
+	switch {
+	case it.dead:
+	case it.more != nil:
+		v.created, v.number = it.more.created, it.more.number
+	default:
+		v.created, v.number = it.main, 1
+	}
+	return v
+}
+
+// lease is what is attached to head; 0 = none.
+func (it *item) lease() int64 {
+	if it.more == nil {
+		return 0
+	}
+	return it.more.lease
+}
+
+// past is the versions before head.
+func (it *item) past() []version {
+	if it.more == nil {
+		return nil
+	}
+	return it.more.past
+}
+
+func (it *item) live() bool { return !it.dead }
 
 // len is the number of versions, and version(i) the i-th oldest.
-func (it *item) len() int { return len(it.past) + 1 }
+func (it *item) len() int { return len(it.past()) + 1 }
 
-func (it *item) version(i int) *version {
-	if i == len(it.past) {
-		return &it.head
+func (it *item) version(i int) version {
+	if past := it.past(); i < len(past) {
+		return past[i]
 	}
-	return &it.past[i]
+	return it.head()
 }
 
 // upTo is the number of versions with main revisions not above rev.
 func (it *item) upTo(rev int64) int {
-	if it.head.rev.Main <= rev {
+	if it.main <= rev {
 		return it.len()
 	}
-	return sort.Search(len(it.past), func(i int) bool { return it.past[i].rev.Main > rev })
+	past := it.past()
+	return sort.Search(len(past), func(i int) bool { return past[i].rev.Main > rev })
 }
 
-// at returns the version that is current at the main revision, or nil.
-func (it *item) at(rev int64) *version {
+// at returns the version that is current at the main revision, if there is one.
+func (it *item) at(rev int64) (v version, ok bool) {
+	if it.main <= rev {
+		return it.head(), true
+	}
 	n := it.upTo(rev)
 	if n == 0 {
-		return nil
+		return version{}, false
 	}
-	return it.version(n - 1)
+	return it.version(n - 1), true
 }
 
 // liveAt is at without tombstones.
-func (it *item) liveAt(rev int64) *version {
-	if v := it.at(rev); v != nil && !v.tombstone() {
-		return v
-	}
-	return nil
+func (it *item) liveAt(rev int64) (v version, ok bool) {
+	v, ok = it.at(rev)
+	return v, ok && !v.tombstone()
 }
 
-// follow returns the item after a further change. The receiver may be nil.
-func (it *item) follow(v version, lease int64) *item {
-	next := &item{head: v, lease: lease}
-	if it != nil {
-		next.past = append(it.past, it.head)
-	}
-	return next
+// follow returns the item after a further change.
+func (it *item) follow(v version, lease int64) item {
+	return makeItem(v, lease, append(it.past(), it.head()))
 }
 
 // before returns the revision of the live version that the event at v
 // replaced as seen from outside its transaction: the state at v's main
 // revision minus one. It is zero for a creation and where that state is
 // compacted.
-func (it *item) before(v *version, compacted int64) schema.Rev {
+func (it *item) before(v version, compacted int64) schema.Rev {
 	main := v.rev.Main
 	if v.created == main || main-1 < compacted {
 		return schema.Rev{}
 	}
-	if p := it.liveAt(main - 1); p != nil {
+	if p, ok := it.liveAt(main - 1); ok {
 		return p.rev
 	}
 	return schema.Rev{}
@@ -110,32 +167,28 @@ func (it *item) keeps(i int, c int64) bool {
 	return i == it.len()-1 || it.version(i+1).rev.Main > c
 }
 
-// prune returns the item without the versions that a compaction at c removes,
-// nil if none remains, and the receiver itself if all do. It calls drop for
-// every removed version in ascending order.
-func (it *item) prune(c int64, drop func(*version)) *item {
-	n := it.upTo(c)
-	var kept []version
-	dropped := 0
+// prune returns the item without the versions that a compaction at c removes, and
+// the number of those; if it is all, kept means nothing. It calls drop for every
+// removed version in ascending order.
+func (it *item) prune(c int64, drop func(version)) (kept item, dropped int) {
+	past, n := it.past(), it.upTo(c)
+	var stay []version
 	for i := range n {
-		if it.keeps(i, c) {
-			kept = append(kept, *it.version(i))
-			continue
+		switch {
+		case !it.keeps(i, c):
+			drop(it.version(i))
+			dropped++
+		case i < len(past):
+			stay = append(stay, past[i])
 		}
-		drop(it.version(i))
-		dropped++
 	}
-	switch {
-	case dropped == 0:
-		return it
-	case dropped == it.len():
-		return nil
-	case n <= len(it.past):
-		kept = append(kept, it.past[n:]...)
-	default: // the head is kept[last]
-		kept = kept[:len(kept)-1]
+	if dropped == 0 {
+		return *it, 0
 	}
-	return &item{head: it.head, lease: it.lease, past: slices.Clip(kept)}
+	if n < len(past) {
+		stay = append(stay, past[n:]...)
+	}
+	return makeItem(it.head(), it.lease(), slices.Clip(stay)), dropped
 }
 
 // find returns the position of the version with exactly that revision.

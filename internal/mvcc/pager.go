@@ -1,8 +1,6 @@
 package mvcc
 
 import (
-	"bytes"
-
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/ordtree"
 )
@@ -107,8 +105,8 @@ func (p *Pager) take(n int) []match {
 		kind = ordtree.Counted
 	}
 	p.found = p.found[:0]
-	p.sp.ascend(p.view.tree, kind, func(key []byte, it *item) bool {
-		if v := it.liveAt(p.at); v != nil {
+	p.sp.ascend(p.view.tree, kind, func(key ordtree.Key, it item) bool {
+		if v, ok := it.liveAt(p.at); ok {
 			p.found = append(p.found, match{key, v})
 		}
 		return len(p.found) < n
@@ -117,10 +115,10 @@ func (p *Pager) take(n int) []match {
 }
 
 // skipTo moves the start of what is to come behind the key.
-func (p *Pager) skipTo(key []byte) {
+func (p *Pager) skipTo(key ordtree.Key) {
 	if p.sp.point {
 		p.left = 0
 		return
 	}
-	p.sp.from = append(bytes.Clone(key), 0)
+	p.sp.from = append(key.Append(make([]byte, 0, key.Len()+1)), 0)
 }

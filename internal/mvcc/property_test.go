@@ -19,9 +19,9 @@ func (s *Store) check(m *memStore) {
 	expect((s.job != nil) == (s.finished < s.scheduled), "a running compaction exactly between %d and %d", s.finished, s.scheduled)
 	indexed := map[schema.Rev]bool{}
 	live := 0
-	s.tree.Ascend(ordtree.All, nil, func(key []byte, it *item) bool {
+	s.tree.Ascend(ordtree.All, nil, nil, func(_ ordtree.Key, it item) bool {
 		it.check()
-		expect(it.head.rev.Main <= s.rev, "revision at most %d, found %v", s.rev, it.head.rev)
+		expect(it.main <= s.rev, "revision at most %d, found %v", s.rev, it.main)
 		for i := range it.len() {
 			indexed[it.version(i).rev] = it.version(i).tombstone()
 		}
@@ -55,6 +55,10 @@ func (d *drops) check() {
 }
 
 func (it *item) check() {
+	head := it.head()
+	expect(head.tombstone() == it.dead, "a tombstone exactly if dead, found %+v", head)
+	plain := len(it.past()) == 0 && it.lease() == 0 && (it.dead || head.number == 1 && head.created == it.main)
+	expect(plain == (it.more == nil), "more exactly if needed, found %+v", it)
 	for i := 1; i < it.len(); i++ {
 		a, b := it.version(i-1), it.version(i)
 		expect(a.rev.Compare(b.rev) < 0, "a revision above %v, found %v", a.rev, b.rev)

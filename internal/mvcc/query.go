@@ -101,46 +101,41 @@ func (sp span) contains(key []byte) bool {
 	if sp.point {
 		return bytes.Equal(key, sp.from)
 	}
-	return bytes.Compare(key, sp.from) >= 0 && !sp.past(key)
+	return bytes.Compare(key, sp.from) >= 0 && (sp.to == nil || bytes.Compare(key, sp.to) < 0)
 }
 
-// past tells that the key is above all of the span.
-func (sp span) past(key []byte) bool { return sp.to != nil && bytes.Compare(key, sp.to) >= 0 }
-
 // ascend calls fn for the items in the span in key order.
-func (sp span) ascend(tree *ordtree.Tree[*item], k ordtree.Kind, fn func(key []byte, it *item) bool) {
+func (sp span) ascend(tree *ordtree.Tree[item], k ordtree.Kind, fn func(key ordtree.Key, it item) bool) {
 	if sp.point {
-		if key, it, ok := tree.Get(sp.from); ok && (k == ordtree.All || it.live()) {
+		if key, it, ok := tree.Find(sp.from); ok && (k == ordtree.All || it.live()) {
 			fn(key, it)
 		}
 		return
 	}
-	tree.Ascend(k, sp.from, func(key []byte, it *item) bool {
-		return !sp.past(key) && fn(key, it)
-	})
+	tree.Ascend(k, sp.from, sp.to, fn)
 }
 
 // count is the number of items in the span.
-func (sp span) count(tree *ordtree.Tree[*item], k ordtree.Kind) int {
+func (sp span) count(tree *ordtree.Tree[item], k ordtree.Kind) int {
 	if !sp.point {
 		return tree.Count(k, sp.from, sp.to)
 	}
-	if _, it, ok := tree.Get(sp.from); ok && (k == ordtree.All || it.live()) {
+	if it, ok := tree.Get(sp.from); ok && (k == ordtree.All || it.live()) {
 		return 1
 	}
 	return 0
 }
 
-// match is a key that a query found. Both fields belong to the index.
+// match is a key that a query found, and the version that it read.
 type match struct {
-	key []byte
-	v   *version
+	key ordtree.Key
+	v   version
 }
 
 func (q *Query) filtered() bool { return q.MinMod|q.MaxMod|q.MinCreate|q.MaxCreate != 0 }
 
 // passes applies the filters.
-func (q *Query) passes(v *version) bool {
+func (q *Query) passes(v version) bool {
 	within := func(n, low, high int64) bool {
 		return (low == 0 || n >= low) && (high == 0 || n <= high)
 	}
@@ -217,8 +212,8 @@ func (src *source) count(sp span, at int64) int64 {
 		return int64(sp.count(src.tree, ordtree.Counted))
 	}
 	n := int64(0)
-	sp.ascend(src.tree, ordtree.All, func(_ []byte, it *item) bool {
-		if it.liveAt(at) != nil {
+	sp.ascend(src.tree, ordtree.All, func(_ ordtree.Key, it item) bool {
+		if _, ok := it.liveAt(at); ok {
 			n++
 		}
 		return true
@@ -242,9 +237,9 @@ func (src *source) find(q *Query, sp span, at int64) (found []match, count int64
 // findPast is find at a revision of which the index has no counts.
 func (src *source) findPast(q Query, sp span, at int64) (found []match, count int64) {
 	enough := q.fetch()
-	sp.ascend(src.tree, ordtree.All, func(key []byte, it *item) bool {
-		v := it.liveAt(at)
-		if v == nil {
+	sp.ascend(src.tree, ordtree.All, func(key ordtree.Key, it item) bool {
+		v, ok := it.liveAt(at)
+		if !ok {
 			return true
 		}
 		count++
@@ -258,12 +253,12 @@ func (src *source) findPast(q Query, sp span, at int64) (found []match, count in
 
 // findOne is find for the commonest query.
 func (src *source) findOne(q *Query, key []byte, at int64) (found []match, count int64) {
-	stored, it, ok := src.tree.Get(key)
+	stored, it, ok := src.tree.Find(key)
 	if !ok {
 		return nil, 0
 	}
-	v := it.liveAt(at)
-	if v == nil {
+	v, ok := it.liveAt(at)
+	if !ok {
 		return nil, 0
 	}
 	if q.passes(v) {
@@ -284,9 +279,9 @@ func (src *source) findLatest(q Query, sp span, count int64) (found []match) {
 	if !q.filtered() {
 		found = make([]match, 0, min(enough, int(count)))
 	}
-	sp.ascend(src.tree, ordtree.Counted, func(key []byte, it *item) bool {
-		if q.passes(&it.head) {
-			found = append(found, match{key, &it.head})
+	sp.ascend(src.tree, ordtree.Counted, func(key ordtree.Key, it item) bool {
+		if v := it.head(); q.passes(v) {
+			found = append(found, match{key, v})
 		}
 		return len(found) < enough
 	})
@@ -297,7 +292,7 @@ func (src *source) findLatest(q Query, sp span, count int64) (found []match) {
 func (src *source) lastOf(sp span, count, n int64) span {
 	before := src.tree.Rank(ordtree.Counted, sp.from)
 	if key, _, ok := src.tree.Select(ordtree.Counted, before+int(count-n)); ok && n > 0 {
-		sp.from = key
+		sp.from = key.Clone()
 	}
 	return sp
 }

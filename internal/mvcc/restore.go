@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 
@@ -53,8 +52,8 @@ func compactMark(name string, value []byte) (int64, error) {
 // plausible refuses revisions that leave no room to count on.
 func plausible(rev schema.Rev) error {
 	const most = math.MaxInt64 / 2
-	if rev.Main > most || rev.Sub > most {
-		return fmt.Errorf("mvcc: expected a revision up to %d, found %d/%d", int64(most), rev.Main, rev.Sub)
+	if rev.Main > most || rev.Sub > subMost {
+		return fmt.Errorf("mvcc: expected a revision up to %d/%d, found %d/%d", int64(most), int64(subMost), rev.Main, rev.Sub)
 	}
 	return nil
 }
@@ -87,13 +86,13 @@ func (s *Store) loadRecord(rev schema.Rev, tombstone bool, record []byte) error 
 	if err := kv.Unmarshal(record); err != nil {
 		return fmt.Errorf("mvcc: record of revision %d/%d: %w", rev.Main, rev.Sub, err)
 	}
-	it := &item{head: version{rev: rev}}
+	v, lease := version{rev: rev}, int64(0)
 	if !tombstone {
-		it.head.created, it.head.number = kv.CreateRevision, max(1, kv.Version)
-		it.lease = kv.Lease
+		v.created, v.number = kv.CreateRevision, max(1, kv.Version)
+		lease = kv.Lease
 	}
-	if old, ok := s.tree.Set(bytes.Clone(kv.Key), it, !tombstone); ok {
-		it.past = append(old.past, old.head) // nobody has seen the new item yet
+	if old, ok := s.tree.Set(kv.Key, makeItem(v, lease, nil), !tombstone); ok {
+		s.tree.Set(kv.Key, old.follow(v, lease), !tombstone)
 	}
 	return nil
 }
@@ -101,9 +100,11 @@ func (s *Store) loadRecord(rev schema.Rev, tombstone bool, record []byte) error 
 // inspect walks the new index once: it reports attached leases and notes
 // whether there are records that the finished compaction should have removed.
 func (s *Store) inspect() {
-	s.tree.Ascend(ordtree.All, nil, func(key []byte, it *item) bool {
-		if s.opts.Attach != nil && it.live() && it.lease != 0 {
-			s.opts.Attach(key, it.lease)
+	var buf []byte
+	s.tree.Ascend(ordtree.All, nil, nil, func(key ordtree.Key, it item) bool {
+		if s.opts.Attach != nil && it.live() && it.lease() != 0 {
+			buf = key.Append(buf[:0])
+			s.opts.Attach(buf, it.lease())
 		}
 		for i := range it.upTo(s.finished) {
 			s.leftovers = s.leftovers || !it.keeps(i, s.finished)

@@ -14,7 +14,7 @@ import (
 // range. So whoever serves a first page with More keeps the view's Root for a
 // while and passes it with the queries for later pages.
 type Root struct {
-	tree *ordtree.Tree[*item]
+	tree *ordtree.Tree[item]
 	rev  int64
 }
 

@@ -238,8 +238,8 @@ func (sc *script) stored() string {
 
 func (sc *script) index() string {
 	var out strings.Builder
-	sc.s.tree.Ascend(ordtree.All, nil, func(key []byte, it *item) bool {
-		fmt.Fprintf(&out, "%s:", key)
+	sc.s.tree.Ascend(ordtree.All, nil, nil, func(key ordtree.Key, it item) bool {
+		fmt.Fprintf(&out, "%s:", key.Clone())
 		for i := range it.len() {
 			v := it.version(i)
 			if v.tombstone() {

@@ -24,7 +24,7 @@ func (t Target) compare(a, b match) int {
 	case ByMod:
 		return cmp.Compare(a.v.rev.Main, b.v.rev.Main)
 	default:
-		return bytes.Compare(a.key, b.key)
+		return a.key.Compare(b.key)
 	}
 }
 
@@ -84,21 +84,27 @@ func keyRecords(found []match) [][]byte {
 	size := 0
 	for _, m := range found {
 		kv := m.keyValue()
-		size += kv.Size()
+		size += m.key.Len() + kv.Size()
 	}
-	arena := make([]byte, 0, size)
+	var key []byte
+	arena := make([]byte, 0, size+len(found)*maxFieldHead)
 	records := make([][]byte, len(found))
 	for i, m := range found {
 		start := len(arena)
+		key = m.key.Append(key[:0])
 		kv := m.keyValue()
+		kv.Key = key
 		arena = kv.Append(arena)
 		records[i] = arena[start:len(arena):len(arena)]
 	}
 	return records
 }
 
+// maxFieldHead is what a key takes in a record beside itself, at most: tag and
+// length.
+const maxFieldHead = 6
+
+// keyValue is what the index knows of the match but for its key.
 func (m match) keyValue() schema.KeyValue {
-	return schema.KeyValue{
-		Key: m.key, CreateRevision: m.v.created, ModRevision: m.v.rev.Main, Version: m.v.number,
-	}
+	return schema.KeyValue{CreateRevision: m.v.created, ModRevision: m.v.rev.Main, Version: m.v.number}
 }

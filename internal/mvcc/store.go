@@ -57,7 +57,7 @@ const never = -1
 type Store struct {
 	storage Storage
 	opts    Options
-	tree    ordtree.Tree[*item]
+	tree    ordtree.Tree[item]
 
 	rev       int64 // main revision of the newest finished transaction; 1 when fresh
 	scheduled int64 // the readers' watermark: compaction that was asked for last
@@ -112,13 +112,14 @@ type Item struct {
 }
 
 func (it *item) public() Item {
-	return Item{Rev: it.head.rev, Create: it.head.created, Version: it.head.number, Lease: it.lease}
+	head := it.head()
+	return Item{Rev: head.rev, Create: head.created, Version: head.number, Lease: it.lease()}
 }
 
 // source is everything a read needs: the index at some moment and the records
 // under it.
 type source struct {
-	tree      *ordtree.Tree[*item]
+	tree      *ordtree.Tree[item]
 	rev       int64 // newest revision that a reader may ask for
 	head      int64 // newest main revision in tree; above rev inside a Tx that has written
 	compacted int64

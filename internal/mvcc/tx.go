@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -75,64 +74,70 @@ func (t *Tx) nextRev() schema.Rev {
 // keeps neither key nor value.
 func (t *Tx) Put(key, value []byte, lease int64) PutInfo {
 	s, rev := t.s, t.nextRev()
-	stored, old, found := s.tree.Get(key)
-	if !found {
-		stored = bytes.Clone(key)
-	}
+	old, found := s.tree.Get(key)
 	v := version{rev: rev, created: rev.Main, number: 1}
 	info := PutInfo{Rev: rev, Created: true}
-	if old.live() {
-		v.created, v.number = old.head.created, old.head.number+1
-		info.Created, info.Prev = false, old.public()
+	next := makeItem(v, lease, nil)
+	if found {
+		if old.live() {
+			info.Created, info.Prev = false, old.public()
+			v.created, v.number = info.Prev.Create, info.Prev.Version+1
+		}
+		next = old.follow(v, lease)
 	}
 	kv := schema.KeyValue{
 		Key: key, Value: value, Lease: lease,
 		CreateRevision: v.created, ModRevision: rev.Main, Version: v.number,
 	}
-	t.change(stored, old, old.follow(v, lease), kv.Append(make([]byte, 0, kv.Size())))
+	t.change(info.Prev.Lease, next, makeStored(&kv))
 	return info
+}
+
+// stored is a record, and its key where it is in it: who needs the key for long
+// refers to that.
+type stored struct{ record, key []byte }
+
+func makeStored(kv *schema.KeyValue) stored {
+	b := kv.Append(make([]byte, 0, kv.Size()))
+	return stored{record: b, key: kv.KeyIn(b)}
 }
 
 // DeleteRange deletes the live keys of the range in key order; end follows the
 // rule of Query. It returns them as they were before.
 func (t *Tx) DeleteRange(key, end []byte) []Deleted {
 	var gone []Deleted
-	var old []*item
-	makeSpan(key, end).ascend(&t.s.tree, ordtree.Counted, func(key []byte, it *item) bool {
-		gone = append(gone, Deleted{key, it.public()})
+	var old []item
+	makeSpan(key, end).ascend(&t.s.tree, ordtree.Counted, func(key ordtree.Key, it item) bool {
+		gone = append(gone, Deleted{key.Clone(), it.public()})
 		old = append(old, it)
 		return true
 	})
 	for i, d := range gone {
 		kv := schema.KeyValue{Key: d.Key}
 		tombstone := old[i].follow(version{rev: t.nextRev()}, 0)
-		t.change(d.Key, old[i], tombstone, kv.Append(make([]byte, 0, kv.Size())))
+		t.change(d.Prev.Lease, tombstone, makeStored(&kv))
 	}
 	return gone
 }
 
-// change replaces old, which may be nil, by next in index and storage and notes
-// the event.
-func (t *Tx) change(stored []byte, old, next *item, record []byte) {
+// change puts the next item of a key, whose lease was prevLease, into the index
+// and its record into the storage, and notes the event.
+func (t *Tx) change(prevLease int64, next item, at stored) {
 	t.mustBeOpen()
-	s, v := t.s, &next.head
-	s.tree.Set(stored, next, !v.tombstone())
-	s.storage.Append(v.rev, v.tombstone(), record)
-	e := Event{
+	s, v := t.s, next.head()
+	s.tree.Set(at.key, next, !v.tombstone())
+	s.storage.Append(v.rev, v.tombstone(), at.record)
+	t.events = append(t.events, Event{
 		Rev: v.rev, Delete: v.tombstone(), Version: v.number,
-		Key: stored, Record: record, Lease: next.lease,
+		Key: at.key, Record: at.record, Lease: next.lease(), PrevLease: prevLease,
 		Prev: next.before(v, s.scheduled),
-	}
-	if old.live() {
-		e.PrevLease = old.lease
-	}
-	t.events = append(t.events, e)
+	})
 }
 
 // Get returns the live key's item, the transaction's own writes included.
 func (t *Tx) Get(key []byte) (Item, bool) {
 	t.mustBeOpen()
-	if _, it, ok := t.s.tree.Get(key); ok && it.live() {
+	if it, ok := t.s.tree.Get(key); ok && it.live() {
 		return it.public(), true
 	}
 	return Item{}, false

@@ -72,21 +72,25 @@ func (v *View) Release() {
 
 // Get returns the live key's item at the latest revision of the view.
 func (v *View) Get(key []byte) (Item, bool) {
-	if _, it, ok := v.tree.Get(key); ok && it.live() {
+	if it, ok := v.tree.Get(key); ok && it.live() {
 		return it.public(), true
 	}
 	return Item{}, false
 }
 
 // Items calls fn for the live keys of the range, by the rule of Query, at the
-// latest revision of the view, in key order until fn returns false. The key
-// must not be modified.
+// latest revision of the view, in key order until fn returns false. The key is
+// valid during the call.
 func (v *View) Items(key, end []byte, fn func(key []byte, it Item) bool) {
 	v.items(makeSpan(key, end), fn)
 }
 
 func (src *source) items(sp span, fn func(key []byte, it Item) bool) {
-	sp.ascend(src.tree, ordtree.Counted, func(key []byte, it *item) bool { return fn(key, it.public()) })
+	var buf []byte
+	sp.ascend(src.tree, ordtree.Counted, func(key ordtree.Key, it item) bool {
+		buf = key.Append(buf[:0])
+		return fn(buf, it.public())
+	})
 }
 
 // Record returns the record of a put that the view's index or events name.

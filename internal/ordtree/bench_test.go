@@ -3,6 +3,7 @@ package ordtree
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
@@ -80,7 +81,50 @@ func BenchmarkAscend500(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		n := 0
-		tree.Ascend(Counted, keys[i%benchKeys], func([]byte, int) bool { n++; return n < 500 })
+		tree.Ascend(Counted, keys[i%benchKeys], nil, func(Key, int) bool { n++; return n < 500 })
 		i++
 	}
+}
+
+// What a key costs in memory, with keys that come in order and at random.
+func BenchmarkMemory(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		order func([]int)
+		key   func(i int) []byte
+	}{
+		{"ascending", func([]int) {}, func(i int) []byte { return fmt.Appendf(nil, "/registry/pods/%017d", i) }},
+		{"shuffled", shuffle, func(i int) []byte { return fmt.Appendf(nil, "/registry/pods/%017d", i) }},
+		{"random", shuffle, func(i int) []byte { return fmt.Appendf(nil, "%016x%016x", uint64(i)*0x9e3779b97f4a7c15, i*i) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			order := make([]int, benchKeys)
+			for i := range order {
+				order[i] = i
+			}
+			c.order(order)
+			for b.Loop() {
+				before := heapBytes()
+				tree := new(Tree[[3]uint64])
+				for n, i := range order {
+					if tree.Set(c.key(i), [3]uint64{}, true); n%100 == 0 {
+						tree.Clone()
+					}
+				}
+				b.ReportMetric(float64(heapBytes()-before)/benchKeys, "B/key")
+				runtime.KeepAlive(tree)
+			}
+		})
+	}
+}
+
+func shuffle(order []int) {
+	rand.New(rand.NewPCG(3, 4)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

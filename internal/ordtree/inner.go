@@ -1,10 +1,15 @@
 package ordtree
 
-import "bytes"
+// Width of an inner node: a copied one is 1.3 KB, and a million keys are
+// at three levels of them.
+const (
+	innerWidth   = 32
+	innerMinFill = innerWidth / 4
+)
 
 // sub is an inner node's entry for one child.
 type sub[V any] struct {
-	low    []byte // not above any key of the child
+	low    string // not above any key of the child
 	node   node[V]
 	counts counts
 }
@@ -12,10 +17,10 @@ type sub[V any] struct {
 type inner[V any] struct {
 	own  *owner
 	n    int
-	subs [width]sub[V]
+	subs [innerWidth]sub[V]
 }
 
-func newRoot[V any](own *owner, left, right node[V], low []byte) *inner[V] {
+func newRoot[V any](own *owner, left, right node[V], low string) *inner[V] {
 	r := &inner[V]{own: own, n: 2}
 	r.subs[0] = sub[V]{node: left, counts: left.counts()}
 	r.subs[1] = sub[V]{low: low, node: right, counts: right.counts()}
@@ -38,7 +43,7 @@ func (x *inner[V]) childFor(key []byte) int {
 	lo, hi := 0, x.n-1
 	for lo < hi {
 		mid := int(uint(lo+hi+1) / 2)
-		if bytes.Compare(x.subs[mid].low, key) <= 0 {
+		if x.subs[mid].low <= string(key) {
 			lo = mid
 		} else {
 			hi = mid - 1
@@ -63,19 +68,19 @@ func (x *inner[V]) child(own *owner, i int) node[V] {
 	return c
 }
 
-func (x *inner[V]) set(own *owner, e *edit[V]) (right node[V], low []byte) {
-	i := x.childFor(e.item.key)
+func (x *inner[V]) set(own *owner, e *edit[V]) (right node[V], low string) {
+	i := x.childFor(e.key)
 	c := x.child(own, i)
 	newKid, kidLow := c.set(own, e)
 	if newKid == nil {
 		x.subs[i].counts = x.subs[i].counts.plus(e.delta)
-		return nil, nil
+		return nil, ""
 	}
 	x.subs[i].counts = c.counts()
 	s := sub[V]{low: kidLow, node: newKid, counts: newKid.counts()}
-	if x.n < width {
+	if x.n < innerWidth {
 		x.insert(i+1, s)
-		return nil, nil
+		return nil, ""
 	}
 	r := x.split(own, i+1)
 	if i+1 <= x.n {
@@ -92,9 +97,15 @@ func (x *inner[V]) insert(i int, s sub[V]) {
 	x.n++
 }
 
+// split moves the upper part to a new node before an insertion at i. Keys that
+// arrive in ascending order leave fuller nodes behind.
 func (x *inner[V]) split(own *owner, i int) *inner[V] {
+	cut := innerWidth / 2
+	if i == innerWidth {
+		cut = innerWidth - innerMinFill
+	}
 	r := &inner[V]{own: own}
-	x.moveTail(r, splitPoint(i))
+	x.moveTail(r, cut)
 	return r
 }
 
@@ -110,7 +121,7 @@ func (x *inner[V]) remove(own *owner, key []byte) counts {
 	c := x.child(own, i)
 	gone := c.remove(own, key)
 	x.subs[i].counts = x.subs[i].counts.minus(gone)
-	if c.len() < minFill {
+	if c.underfull() {
 		x.refill(own, i)
 	}
 	return gone
@@ -123,11 +134,11 @@ func (x *inner[V]) refill(own *owner, i int) {
 		i--
 	}
 	left, right := x.child(own, i), x.child(own, i+1)
-	if left.len()+right.len() <= width-minFill {
-		left.absorb(right)
+	low, joined := left.join(right)
+	if joined {
 		x.drop(i + 1)
 	} else {
-		x.subs[i+1].low = left.level(right)
+		x.subs[i+1].low = low
 		x.subs[i+1].counts = right.counts()
 	}
 	x.subs[i].counts = left.counts()
@@ -139,14 +150,21 @@ func (x *inner[V]) drop(i int) {
 	x.subs[x.n] = sub[V]{}
 }
 
-func (x *inner[V]) ascend(k Kind, from []byte, fn func(key []byte, v V) bool) bool {
-	i := 0
+func (x *inner[V]) ascend(k Kind, from, to []byte, fn func(key Key, v V) bool) bool {
+	i, last := 0, x.n-1
 	if from != nil {
 		i = x.childFor(from)
 	}
-	for ; i < x.n; i++ {
+	if to != nil {
+		last = x.childFor(to)
+	}
+	for ; i <= last; i++ {
+		end := to
+		if i < last {
+			end = nil // only the last child can hold greater keys
+		}
 		s := &x.subs[i]
-		if s.counts[k] > 0 && !s.node.ascend(k, from, fn) {
+		if s.counts[k] > 0 && !s.node.ascend(k, from, end, fn) {
 			return false
 		}
 		from = nil // only the first child can hold smaller keys
@@ -154,21 +172,20 @@ func (x *inner[V]) ascend(k Kind, from []byte, fn func(key []byte, v V) bool) bo
 	return true
 }
 
-func (x *inner[V]) absorb(right node[V]) {
-	r := right.(*inner[V])
-	copy(x.subs[x.n:], r.subs[:r.n])
-	x.n += r.n
-}
+func (x *inner[V]) underfull() bool { return x.n < innerMinFill }
 
-func (x *inner[V]) level(right node[V]) (low []byte) {
+func (x *inner[V]) join(right node[V]) (low string, joined bool) {
 	r := right.(*inner[V])
-	both := make([]sub[V], 0, 2*width)
+	both := make([]sub[V], 0, 2*innerWidth)
 	both = append(both, x.subs[:x.n]...)
 	both = append(both, r.subs[:r.n]...)
+	cut := len(both) / 2
+	if joined = len(both) <= innerWidth-innerMinFill; joined {
+		cut = len(both)
+	}
 	clear(x.subs[:])
 	clear(r.subs[:])
-	half := len(both) / 2
-	x.n = copy(x.subs[:], both[:half])
-	r.n = copy(r.subs[:], both[half:])
-	return r.subs[0].low
+	x.n = copy(x.subs[:], both[:cut])
+	r.n = copy(r.subs[:], both[cut:])
+	return r.subs[0].low, joined
 }

@@ -8,7 +8,9 @@
 // means is the user's business.
 //
 // The map is a B+ tree: items live in leaves, inner nodes hold for each child
-// a lower bound of its keys and the numbers of items below it. Clones share
+// a lower bound of its keys and the numbers of items below it. The keys of a leaf
+// are one piece of memory, in which what all of them begin with is there once: a
+// key costs little more than what tells it from its neighbours. Clones share
 // nodes. Each node remembers the tree that created it, and a tree changes only
 // its own nodes in place; a node that came from before the last Clone is
 // copied on the way to the change. So a clone costs one small allocation, and
@@ -19,7 +21,10 @@
 // was taken from.
 package ordtree
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // Kind chooses which items a positional question is about.
 type Kind uint8
@@ -37,13 +42,15 @@ const (
 // Invariants, verified by check:
 //  1. Keys ascend strictly in iteration order.
 //  2. All leaves have the same depth.
-//  3. Every node but the root holds between minFill and width entries; an inner
-//     root holds at least two.
+//  3. Every node but the root holds at least one entry, an inner one at least
+//     innerMinFill; an inner root holds at least two. None holds more than its
+//     width.
 //  4. A child's lower bound is not above its smallest key and above every key
 //     of the children before it. The first child's bound is that of the node
-//     itself, nil at the left edge of the tree.
+//     itself, empty at the left edge of the tree.
 //  5. The numbers an inner node holds for a child are those of that child.
-//  6. Entries beyond a node's length are zero: they keep nothing alive.
+//  6. Entries beyond an inner node's length are zero: they keep nothing alive.
+//  7. A leaf has as many keys as values, and no marks beyond them.
 type Tree[V any] struct {
 	root  node[V] // nil if empty
 	total counts
@@ -55,7 +62,7 @@ type Tree[V any] struct {
 type owner struct{ _ byte }
 
 // counts are numbers of items by Kind.
-type counts [numKinds]int
+type counts [numKinds]uint32
 
 func (c counts) plus(d counts) counts  { return counts{c[0] + d[0], c[1] + d[1]} }
 func (c counts) minus(d counts) counts { return counts{c[0] - d[0], c[1] - d[1]} }
@@ -68,19 +75,25 @@ func (t *Tree[V]) Clone() *Tree[V] {
 }
 
 // Len is the number of items of the kind.
-func (t *Tree[V]) Len(k Kind) int { return t.total[k] }
+func (t *Tree[V]) Len(k Kind) int { return int(t.total[k]) }
 
-// Get returns the item with the key: the value, and the key slice that the
-// tree holds, which must not be modified.
-func (t *Tree[V]) Get(key []byte) (stored []byte, v V, ok bool) {
+// Get returns the value of the item with the key.
+func (t *Tree[V]) Get(key []byte) (v V, ok bool) {
+	_, v, ok = t.Find(key)
+	return v, ok
+}
+
+// Find returns the item with the key, with the key as the tree holds it.
+func (t *Tree[V]) Find(key []byte) (at Key, v V, ok bool) {
 	l := t.leafFor(key)
 	if l == nil {
-		return nil, v, false
+		return at, v, false
 	}
-	if i, found := l.find(key); found {
-		return l.items[i].key, l.items[i].val, true
+	i, ok := l.keys.find(key)
+	if !ok {
+		return at, v, false
 	}
-	return nil, v, false
+	return Key{&l.keys, i}, l.vals[i], true
 }
 
 func (t *Tree[V]) leafFor(key []byte) *leaf[V] {
@@ -97,8 +110,7 @@ func (t *Tree[V]) leafFor(key []byte) *leaf[V] {
 }
 
 // Set stores v under the key with the counted mark and returns the value that
-// it replaced, if any. If the key is there already its stored key slice stays,
-// otherwise the tree keeps key, which must not be modified afterwards.
+// it replaced, if any. The key is copied.
 func (t *Tree[V]) Set(key []byte, v V, counted bool) (old V, replaced bool) {
 	if t.own == nil {
 		t.own = new(owner)
@@ -108,7 +120,7 @@ func (t *Tree[V]) Set(key []byte, v V, counted bool) (old V, replaced bool) {
 	}
 	t.root = t.root.mutable(t.own)
 	e := &t.edit // in the tree, so that it costs no allocation
-	*e = edit[V]{item: item[V]{key, v}, counted: counted}
+	*e = edit[V]{key: key, val: v, counted: counted}
 	right, low := t.root.set(t.own, e)
 	t.total = t.total.plus(e.delta)
 	if right != nil {
@@ -121,7 +133,7 @@ func (t *Tree[V]) Set(key []byte, v V, counted bool) (old V, replaced bool) {
 
 // Delete removes the item with the key and tells whether it was there.
 func (t *Tree[V]) Delete(key []byte) bool {
-	if _, _, ok := t.Get(key); !ok {
+	if _, ok := t.Get(key); !ok {
 		return false
 	}
 	if t.own == nil {
@@ -144,14 +156,15 @@ func (t *Tree[V]) shrink() {
 	}
 }
 
-// Ascend calls fn for the items of the kind with keys not below from, in
-// ascending order, until fn returns false. The key must not be modified, and
-// fn must not change the tree. Items of another kind cost nothing but a share
-// of the nodes passed: whole subtrees without counted items are skipped.
-func (t *Tree[V]) Ascend(k Kind, from []byte, fn func(key []byte, v V) bool) {
-	if t.root != nil && t.total[k] > 0 {
-		t.root.ascend(k, from, fn)
+// Ascend calls fn for the items of the kind with keys not below from and below
+// to, in ascending order, until fn returns false. A nil to means no upper bound.
+// fn must not change the tree. Items of another kind cost nothing but a share of
+// the nodes passed: whole subtrees without counted items are skipped.
+func (t *Tree[V]) Ascend(k Kind, from, to []byte, fn func(key Key, v V) bool) {
+	if t.root == nil || t.total[k] == 0 || to != nil && bytes.Compare(from, to) >= 0 {
+		return
 	}
+	t.root.ascend(k, from, to, fn)
 }
 
 // Rank is the number of items of the kind with keys below key.
@@ -161,12 +174,12 @@ func (t *Tree[V]) Rank(k Kind, key []byte) int {
 	for n != nil {
 		switch x := n.(type) {
 		case *leaf[V]:
-			i, _ := x.find(key)
-			return rank + x.countBelow(i)[k]
+			i, _ := x.keys.find(key)
+			return rank + int(x.countBelow(i)[k])
 		case *inner[V]:
 			i := x.childFor(key)
 			for _, s := range x.subs[:i] {
-				rank += s.counts[k]
+				rank += int(s.counts[k])
 			}
 			n = x.subs[i].node
 		}
@@ -177,7 +190,7 @@ func (t *Tree[V]) Rank(k Kind, key []byte) int {
 // Count is the number of items of the kind with from <= key < to; a nil to
 // means no upper bound.
 func (t *Tree[V]) Count(k Kind, from, to []byte) int {
-	upper := t.total[k]
+	upper := t.Len(k)
 	if to != nil {
 		upper = t.Rank(k, to)
 	}
@@ -186,20 +199,20 @@ func (t *Tree[V]) Count(k Kind, from, to []byte) int {
 
 // Select returns the item of the kind that has exactly rank items of that kind
 // before it. It is false if there are not that many.
-func (t *Tree[V]) Select(k Kind, rank int) (key []byte, v V, ok bool) {
-	if rank < 0 || rank >= t.total[k] {
-		return nil, v, false
+func (t *Tree[V]) Select(k Kind, rank int) (key Key, v V, ok bool) {
+	if rank < 0 || rank >= t.Len(k) {
+		return key, v, false
 	}
 	n := t.root
 	for {
 		switch x := n.(type) {
 		case *leaf[V]:
-			it := x.nth(k, rank)
-			return it.key, it.val, true
+			i := x.nth(k, rank)
+			return Key{&x.keys, i}, x.vals[i], true
 		case *inner[V]:
 			i := 0
-			for ; rank >= x.subs[i].counts[k]; i++ {
-				rank -= x.subs[i].counts[k]
+			for ; rank >= int(x.subs[i].counts[k]); i++ {
+				rank -= int(x.subs[i].counts[k])
 			}
 			n = x.subs[i].node
 		default:

@@ -43,6 +43,9 @@ func sameEncoding(t *testing.T, got *KeyValue, want *mvccpb.KeyValue) {
 	if !bytes.Equal(ours, theirs) || got.Size() != len(ours) {
 		t.Fatalf("%+v: ours %x (size %d), theirs %x", got, ours, got.Size(), theirs)
 	}
+	if !bytes.Equal(got.KeyIn(ours), got.Key) {
+		t.Fatalf("%+v: found the key %x in %x", got, got.KeyIn(ours), ours)
+	}
 }
 
 func FuzzKeyValue(f *testing.F) {

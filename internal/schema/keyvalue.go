@@ -48,6 +48,12 @@ func (kv *KeyValue) Size() int {
 		sizeIntField(kvLease, kv.Lease)
 }
 
+// KeyIn returns the key where it is in b, which Append made of kv.
+func (kv *KeyValue) KeyIn(b []byte) []byte {
+	end := sizeBytesField(kvKey, kv.Key)
+	return b[end-len(kv.Key) : end : end]
+}
+
 // Unmarshal sets kv to the message in b, whose memory Key and Value alias.
 // Unknown fields are skipped, of a repeated field the last one counts, and a
 // missing field is zero. It wraps ErrMalformed and then leaves kv unspecified.
