@@ -22,16 +22,23 @@ import (
 // observeApply counts what a batch did. The time of a batch is shared evenly by its requests. Entries of consensus itself are no requests.
 func observeApply(m *ops.Metrics, took time.Duration, b *replica.Batch) {
 	share := took.Seconds() / float64(max(1, len(b.Outcomes)))
+	var sum appliedOps
+	var same prometheus.Observer // of the request before
 	for i := range b.Outcomes {
 		o := &b.Outcomes[i]
 		if o.Kind == "" {
+			same = nil
 			continue
 		}
-		m.ApplyDuration.WithLabelValues("v3", o.Kind, strconv.FormatBool(o.Err == nil)).Observe(share)
+		if before := &b.Outcomes[max(0, i-1)]; same == nil || before.Kind != o.Kind || (before.Err == nil) != (o.Err == nil) {
+			same = m.ApplyDuration.WithLabelValues("v3", o.Kind, strconv.FormatBool(o.Err == nil))
+		}
+		same.Observe(share)
 		if o.Err == nil && touchesKeys(o.Kind) {
-			countOps(m, o.Ops)
+			sum.add(o.Ops)
 		}
 	}
+	sum.count(m)
 }
 
 // touchesKeys reports whether requests of a kind do operations on the key space.
@@ -43,15 +50,32 @@ func touchesKeys(kind string) bool {
 	return false
 }
 
-// countOps counts what a request did to the key space. One that is not a single operation is a transaction.
-func countOps(m *ops.Metrics, o machine.Ops) {
-	m.Puts.Add(float64(o.Puts))
-	m.Deletes.Add(float64(o.Deletes))
-	m.Ranges.Add(float64(o.Ranges))
-	m.PutBytes.Add(float64(o.PutBytes))
+// appliedOps is what the requests of a batch did to the key space. One that is not a single operation is a transaction.
+type appliedOps struct {
+	ops  machine.Ops
+	txns int
+}
+
+func (a *appliedOps) add(o machine.Ops) {
+	a.ops.Add(o)
 	if o.Total() != 1 {
-		m.Txns.Inc()
+		a.txns++
 	}
+}
+
+func (a *appliedOps) count(m *ops.Metrics) {
+	m.Puts.Add(float64(a.ops.Puts))
+	m.Deletes.Add(float64(a.ops.Deletes))
+	m.Ranges.Add(float64(a.ops.Ranges))
+	m.PutBytes.Add(float64(a.ops.PutBytes))
+	m.Txns.Add(float64(a.txns))
+}
+
+// countOps counts what one request did.
+func countOps(m *ops.Metrics, o machine.Ops) {
+	var one appliedOps
+	one.add(o)
+	one.count(m)
 }
 
 // observeFlush measures a flush, which is what etcd calls a commit of its backend.

@@ -188,6 +188,9 @@ func (l *log) restart(index, term uint64) {
 	}
 }
 
+// compactedRoom bounds the room for new entries that compact makes, in entries.
+const compactedRoom = 16 << 10
+
 // compact forgets the entries up to index.
 func (l *log) compact(index uint64) {
 	if index <= l.base {
@@ -197,7 +200,10 @@ func (l *log) compact(index uint64) {
 		panic(fmt.Sprintf("raft: applied to %d, asked to forget to %d", l.applied, index))
 	}
 	term, _ := l.term(index)
-	l.entries = slices.Clone(l.slice(index+1, l.last()))
+	rest := l.slice(index+1, l.last())
+	// With room for as many as were forgotten, the next entries need no copying until it is time for the next call.
+	room := min(index-l.base, compactedRoom)
+	l.entries = append(make([]wire.Entry, 0, uint64(len(rest))+room), rest...)
 	l.base, l.baseTerm = index, term
 }
 

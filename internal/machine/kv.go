@@ -9,14 +9,14 @@ import (
 
 // put applies a put that is a request of its own.
 func (a *apply) put(r *request.Put) {
-	tx := a.kv.Begin()
+	tx := a.begin()
 	if a.out.Err = a.checkPut(tx, r); a.out.Err != nil {
 		tx.End()
 		return
 	}
 	result := a.putIn(tx, r)
 	a.end(tx)
-	a.reply(func(h request.ResponseHeader) []byte { return request.AppendPutResponse(nil, h, &result) })
+	a.reply(func(h request.ResponseHeader) []byte { return a.replies.put(h, &result) })
 }
 
 // checkPut refuses a put whose lease does not exist, or that wants to keep the value or lease of a key that is not there.
@@ -33,9 +33,26 @@ func (a *apply) checkPut(tx *mvcc.Tx, r *request.Put) error {
 }
 
 // putIn does a checked put. A key that another operation of the same transaction deleted after the check counts as empty.
-func (a *apply) putIn(tx *mvcc.Tx, r *request.Put) request.PutResult {
+func (a *apply) putIn(tx *mvcc.Tx, r *request.Put) (result request.PutResult) {
 	value, lease := r.Value, r.Lease
-	var old []byte
+	if r.PrevKV || r.IgnoreValue || r.IgnoreLease {
+		value, lease, result.PrevKV = a.beforePut(tx, r)
+	}
+	before := tx.Put(r.Key, value, lease).Prev
+	a.out.Ops.Puts++
+	a.out.Ops.PutBytes += int64(len(r.Key) + len(value))
+	switch {
+	case lease != 0:
+		a.leases.Attach(lease, r.Key)
+	case before.Lease != 0:
+		a.leases.Detach(r.Key)
+	}
+	return result
+}
+
+// beforePut looks up what a put keeps of the key as it is, and its record, if that is wanted.
+func (a *apply) beforePut(tx *mvcc.Tx, r *request.Put) (value []byte, lease int64, old []byte) {
+	value, lease = r.Value, r.Lease
 	item, exists := tx.Get(r.Key)
 	if exists && (r.PrevKV && a.wanted || r.IgnoreValue) {
 		old = a.record(tx, item.Rev)
@@ -46,24 +63,15 @@ func (a *apply) putIn(tx *mvcc.Tx, r *request.Put) request.PutResult {
 	if r.IgnoreLease {
 		lease = item.Lease
 	}
-	tx.Put(r.Key, value, lease)
-	a.out.Ops.Puts++
-	a.out.Ops.PutBytes += int64(len(r.Key) + len(value))
-	switch {
-	case lease != 0:
-		a.leases.Attach(lease, r.Key)
-	case item.Lease != 0:
-		a.leases.Detach(r.Key)
-	}
 	if !r.PrevKV {
 		old = nil
 	}
-	return request.PutResult{PrevKV: old}
+	return value, lease, old
 }
 
 // deleteRange applies a delete that is a request of its own.
 func (a *apply) deleteRange(r *request.DeleteRange) {
-	tx := a.kv.Begin()
+	tx := a.begin()
 	result := a.deleteIn(tx, r)
 	a.end(tx)
 	a.reply(func(h request.ResponseHeader) []byte { return request.AppendDeleteRangeResponse(nil, h, &result) })
@@ -84,8 +92,10 @@ func (a *apply) deleteIn(tx *mvcc.Tx, r *request.DeleteRange) request.DeleteRang
 	return result
 }
 
-// end closes a transaction and keeps its events.
-func (a *apply) end(tx *mvcc.Tx) { a.out.Events = append(a.out.Events, tx.End()...) }
+// begin opens a transaction, end closes it and keeps its events.
+func (a *apply) begin() *mvcc.Tx { return a.kv.BeginBehind(a.out.Events) }
+
+func (a *apply) end(tx *mvcc.Tx) { a.out.Events = tx.End() }
 
 // record reads a record that the index says is there.
 func (a *apply) record(tx *mvcc.Tx, rev schema.Rev) []byte {

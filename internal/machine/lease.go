@@ -32,7 +32,7 @@ func (a *apply) revoke(r *request.LeaseRevoke) {
 	if a.out.Err = err; err != nil {
 		return
 	}
-	tx := a.kv.Begin()
+	tx := a.begin()
 	for _, key := range keys {
 		tx.DeleteRange(key, nil)
 		a.out.Ops.Deletes++

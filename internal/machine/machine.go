@@ -56,6 +56,9 @@ type Machine struct {
 	users   *auth.State
 
 	storageVersion string
+
+	parser  request.InternalParser
+	replies replies
 }
 
 // Command is one committed entry that carries a request.
@@ -64,6 +67,8 @@ type Command struct {
 	Data        []byte // an InternalRaftRequest; what is stored does not alias it
 	// Wanted tells whether anybody here waits for the reply to the request with this id.
 	Wanted func(id uint64) bool
+	// Events are those of the commands before, if they are gathered: Outcome.Events has them, too.
+	Events []mvcc.Event
 }
 
 // Outcome is what applying a command did.
@@ -75,7 +80,7 @@ type Outcome struct {
 	// OverQuota: Err is kverr.NoSpace, but what was asked for is done, as it is on the members that have the space.
 	OverQuota bool
 
-	Events     []mvcc.Event  // what changed in the key space, in order
+	Events     []mvcc.Event  // Command.Events, and what changed in the key space, in order
 	Leases     []LeaseChange // leases that came or went
 	Compaction bool          // a compaction has begun
 	Lowered    bool          // the version of the cluster went down
@@ -123,12 +128,12 @@ type apply struct {
 
 // Apply applies a command. A request that this version does not know panics: going on would make members differ.
 func (m *Machine) Apply(cmd Command) Outcome {
-	in, err := request.ParseInternal(cmd.Data)
+	in, err := m.parser.Parse(cmd.Data)
 	if err != nil {
 		panic(fmt.Sprintf("machine: committed entry that cannot be applied: %v", err))
 	}
 	a := &apply{Machine: m, index: cmd.Index, term: cmd.Term, wanted: cmd.Wanted(in.ID())}
-	a.out.ID, a.out.Kind = in.ID(), kindOf(in.Field)
+	a.out.ID, a.out.Kind, a.out.Events = in.ID(), kindOf(in.Field), cmd.Events
 	if a.out.Err = m.admit(in.Request); a.out.Err == nil {
 		a.out.Err = a.mayApply(&in)
 	}

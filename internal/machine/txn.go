@@ -14,7 +14,7 @@ type path struct {
 // txn applies a transaction: all compares, nested ones included, are evaluated before anything changes; then the path taken is checked as
 // a whole; then it is executed. Everything written shares one revision.
 func (a *apply) txn(t *request.Txn) {
-	tx := a.kv.Begin()
+	tx := a.begin()
 	p := a.choose(tx, t)
 	if a.out.Err = a.checkPath(tx, t, p); a.out.Err != nil {
 		tx.End()

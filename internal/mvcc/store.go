@@ -71,6 +71,8 @@ type Store struct {
 	tx     Tx
 	job    *compaction // nil = none is running
 	hashes []Hash      // of finished compactions, oldest first; replaced, never modified
+
+	block []byte // memory that new records share: what is left of it
 }
 
 // Options are the arguments of Restore beside storage and reader.

@@ -2,7 +2,6 @@ package mvcc
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/quoin-kv/quoin/internal/ordtree"
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -16,6 +15,7 @@ type Tx struct {
 	s      *Store
 	open   bool
 	events []Event
+	before int // of events, those of others
 }
 
 // Event is one change. Key and Record must not be modified; they stay valid
@@ -49,25 +49,29 @@ type Deleted struct {
 
 // Begin opens the transaction. Only one can be open at a time; opening a
 // second one is a programming error and panics.
-func (s *Store) Begin() *Tx {
+func (s *Store) Begin() *Tx { return s.BeginBehind(nil) }
+
+// BeginBehind is Begin for one of several transactions whose events are
+// gathered: End returns events with the transaction's own behind them.
+func (s *Store) BeginBehind(events []Event) *Tx {
 	if s.tx.open {
 		panic("mvcc: expected no open transaction, found one")
 	}
-	s.tx = Tx{s: s, open: true}
+	s.tx = Tx{s: s, open: true, events: events, before: len(events)}
 	return &s.tx
 }
 
 // Rev is the revision of the state the transaction sees: the store's, or the
 // transaction's own once it has written.
 func (t *Tx) Rev() int64 {
-	if len(t.events) > 0 {
+	if len(t.events) > t.before {
 		return t.s.rev + 1
 	}
 	return t.s.rev
 }
 
 func (t *Tx) nextRev() schema.Rev {
-	return schema.Rev{Main: t.s.rev + 1, Sub: int64(len(t.events))}
+	return schema.Rev{Main: t.s.rev + 1, Sub: int64(len(t.events) - t.before)}
 }
 
 // Put stores a value under the key and attaches the lease, 0 for none. It
@@ -89,17 +93,8 @@ func (t *Tx) Put(key, value []byte, lease int64) PutInfo {
 		Key: key, Value: value, Lease: lease,
 		CreateRevision: v.created, ModRevision: rev.Main, Version: v.number,
 	}
-	t.change(info.Prev.Lease, next, makeStored(&kv))
+	t.change(info.Prev, next, s.encode(&kv))
 	return info
-}
-
-// stored is a record, and its key where it is in it: who needs the key for long
-// refers to that.
-type stored struct{ record, key []byte }
-
-func makeStored(kv *schema.KeyValue) stored {
-	b := kv.Append(make([]byte, 0, kv.Size()))
-	return stored{record: b, key: kv.KeyIn(b)}
 }
 
 // DeleteRange deletes the live keys of the range in key order; end follows the
@@ -115,23 +110,33 @@ func (t *Tx) DeleteRange(key, end []byte) []Deleted {
 	for i, d := range gone {
 		kv := schema.KeyValue{Key: d.Key}
 		tombstone := old[i].follow(version{rev: t.nextRev()}, 0)
-		t.change(d.Prev.Lease, tombstone, makeStored(&kv))
+		t.change(d.Prev, tombstone, t.s.encode(&kv))
 	}
 	return gone
 }
 
-// change puts the next item of a key, whose lease was prevLease, into the index
-// and its record into the storage, and notes the event.
-func (t *Tx) change(prevLease int64, next item, at stored) {
+// change puts the next item of a key, which was prev, into the index and its
+// record into the storage, and notes the event.
+func (t *Tx) change(prev Item, next item, at stored) {
 	t.mustBeOpen()
 	s, v := t.s, next.head()
 	s.tree.Set(at.key, next, !v.tombstone())
 	s.storage.Append(v.rev, v.tombstone(), at.record)
 	t.events = append(t.events, Event{
 		Rev: v.rev, Delete: v.tombstone(), Version: v.number,
-		Key: at.key, Record: at.record, Lease: next.lease(), PrevLease: prevLease,
-		Prev: next.before(v, s.scheduled),
+		Key: at.key, Record: at.record, Lease: next.lease(), PrevLease: prev.Lease,
+		Prev: t.previous(prev, next),
 	})
+}
+
+// previous returns what next replaces, as seen from outside of the transaction:
+// the newest version is known without a search, unless it is of this transaction.
+func (t *Tx) previous(prev Item, next item) schema.Rev {
+	main := next.head().rev.Main
+	if prev.Rev.Main == 0 || prev.Rev.Main == main || main-1 < t.s.scheduled {
+		return next.before(next.head(), t.s.scheduled)
+	}
+	return prev.Rev
 }
 
 // Get returns the live key's item, the transaction's own writes included.
@@ -180,14 +185,16 @@ func (t *Tx) source() source {
 	return source{tree: &s.tree, rev: s.rev, head: t.Rev(), compacted: s.scheduled, records: s.storage}
 }
 
-// End closes the transaction and returns its events in order. The store's
-// revision has advanced if and only if there are any. The caller owns the
-// slice.
+// End closes the transaction and returns its events in order, behind those that
+// it was begun with. The store's revision has advanced if and only if it has any.
+// The caller owns the slice.
 func (t *Tx) End() []Event {
 	t.mustBeOpen()
 	t.s.rev = t.Rev()
 	t.open = false
-	return slices.Clip(t.events)
+	events := t.events
+	t.events = nil
+	return events
 }
 
 func (t *Tx) mustBeOpen() {

@@ -21,6 +21,7 @@ type Applier struct {
 	store   *backend.Backend
 	applied schema.Applied
 	confs   []confAt // configurations by the index that brought them, ascending; the first is at or below what is flushed
+	batch   Batch    // the last one
 }
 
 // confAt is a configuration and the index from which it holds.
@@ -35,7 +36,7 @@ func NewApplier(m *machine.Machine, store *backend.Backend, applied schema.Appli
 	return &Applier{machine: m, store: store, applied: applied, confs: []confAt{{applied.Index, m.ConfState()}}}
 }
 
-// Batch is what applying some entries gave.
+// Batch is what applying some entries gave. It is valid until the next call of Apply or Install.
 type Batch struct {
 	Index, Term uint64 // of the last entry
 	View        *mvcc.View
@@ -71,7 +72,7 @@ func (a *Applier) Apply(entries []wire.Entry, wanted func(id uint64) bool) (b *B
 			b, err = nil, failure
 		}
 	}()
-	b = &Batch{Outcomes: make([]machine.Outcome, 0, len(entries))}
+	b = a.newBatch()
 	for i := range entries {
 		a.applyOne(&entries[i], wanted, b)
 	}
@@ -80,6 +81,27 @@ func (a *Applier) Apply(entries []wire.Entry, wanted func(id uint64) bool) (b *B
 	a.applied.ConfState = nil
 	b.View = a.View()
 	return b, nil
+}
+
+// keptOutcomes and keptEvents bound the memory that is used from one batch to the next.
+const (
+	keptOutcomes = 1 << 10
+	keptEvents   = 4 << 10
+)
+
+// newBatch returns an empty batch in the memory of the last one.
+func (a *Applier) newBatch() *Batch {
+	a.batch = Batch{Outcomes: recycled(a.batch.Outcomes, keptOutcomes), Events: recycled(a.batch.Events, keptEvents)}
+	return &a.batch
+}
+
+// recycled empties a slice for another use, and lets go of it if it has room for more than most.
+func recycled[T any](items []T, most int) []T {
+	if cap(items) > most {
+		return nil
+	}
+	clear(items)
+	return items[:0]
 }
 
 func (a *Applier) applyOne(e *wire.Entry, wanted func(id uint64) bool, b *Batch) {
@@ -95,10 +117,10 @@ func (a *Applier) applyOne(e *wire.Entry, wanted func(id uint64) bool, b *Batch)
 	case len(e.Data) == 0:
 		b.NewTerm = e.Term
 	default:
-		out := a.machine.Apply(machine.Command{Index: e.Index, Term: e.Term, Data: e.Data, Wanted: wanted})
+		out := a.machine.Apply(machine.Command{Index: e.Index, Term: e.Term, Data: e.Data, Wanted: wanted, Events: b.Events})
 		b.Compaction = b.Compaction || out.Compaction
 		b.Lowered = b.Lowered || out.Lowered
-		b.Events = append(b.Events, out.Events...)
+		b.Events = out.Events
 		b.Outcomes = append(b.Outcomes, out)
 	}
 }

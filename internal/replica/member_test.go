@@ -265,7 +265,8 @@ func (m *member) apply(k int) (*replica.Batch, []wire.Entry) {
 	m.check(err)
 	m.view.Release()
 	m.view = batch.View
-	m.applied = append(m.applied, func() { m.consensus.Applied(batch.Index, batch.ConfChanges) })
+	index, changes := batch.Index, batch.ConfChanges
+	m.applied = append(m.applied, func() { m.consensus.Applied(index, changes) })
 	return batch, entries
 }
 

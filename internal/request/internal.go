@@ -238,7 +238,16 @@ func (e *RequestCountError) Error() string {
 // ParseInternal decodes a log entry. Raw and the byte fields of the request
 // alias b. The error is an [*UnknownFieldError], a [*RequestCountError] or
 // wraps [ErrMalformed].
-func ParseInternal(b []byte) (Internal, error) {
+func ParseInternal(b []byte) (Internal, error) { return new(InternalParser).Parse(b) }
+
+// InternalParser parses one log entry after the other. The zero value is ready.
+type InternalParser struct {
+	put Put // of the last entry
+}
+
+// Parse is [ParseInternal], but a [Put] that it returns is valid until the next
+// call only.
+func (p *InternalParser) Parse(b []byte) (Internal, error) {
 	var in Internal
 	d := decoder{rest: b}
 	for d.next() {
@@ -248,13 +257,22 @@ func ParseInternal(b []byte) (Internal, error) {
 		case d.num == fieldHeader && d.isMessage():
 			d.err = in.Header.unmarshal(d.payload)
 		default:
-			d.err = in.add(&d)
+			d.err = in.add(&d, p)
 		}
 	}
 	if d.err == nil && in.Request == nil {
 		d.err = &RequestCountError{}
 	}
 	return in, d.entryError()
+}
+
+// empty is New.
+func (p *InternalParser) empty(f Field) Request {
+	if f != FieldPut {
+		return New(f)
+	}
+	p.put = Put{}
+	return &p.put
 }
 
 // entryError is done for an entry: it leaves the entry's own errors alone.
@@ -267,13 +285,13 @@ func (d *decoder) entryError() error {
 }
 
 // add takes the current field as the request, or as more of it.
-func (in *Internal) add(d *decoder) error {
+func (in *Internal) add(d *decoder, p *InternalParser) error {
 	f := Field(d.num)
 	if in.Request != nil && in.Field != f {
 		return &RequestCountError{First: in.Field, Second: f}
 	}
 	if in.Request == nil {
-		in.Request = New(f)
+		in.Request = p.empty(f)
 		in.Field = f
 	}
 	if in.Request == nil || !d.isMessage() {

@@ -85,10 +85,11 @@ func (m *member) finish(batch *replica.Batch) {
 	for _, p := range m.calls.Answer(batch.Outcomes, m.age(), m.age(), nil) {
 		p.Asker.Answered(p)
 	}
+	index, changes, newTerm := batch.Index, batch.ConfChanges, batch.NewTerm
 	m.later(func() {
-		m.consensus.Applied(batch.Index, batch.ConfChanges)
-		m.sole.Began(batch.NewTerm)
-		m.outdated = m.outdated || len(batch.ConfChanges) > 0 || batch.NewTerm > 0
+		m.consensus.Applied(index, changes)
+		m.sole.Began(newTerm)
+		m.outdated = m.outdated || len(changes) > 0 || newTerm > 0
 	})
 	m.rounds.Reached(batch.Index)
 	if batch.Compaction {
