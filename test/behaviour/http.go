@@ -303,6 +303,7 @@ func httpStreamCases() []testCase {
 			e.equal("body", a.body, "")
 		}},
 		{name: "snapshot: lines of base64", run: func(e *env) {
+			e.mustPut(put("a", strings.Repeat("x", 64<<10))) // more than one line
 			lines := e.lines("/v3/maintenance/snapshot", `{}`)
 			e.isTrue("a line", lines.Scan())
 			var line struct {
