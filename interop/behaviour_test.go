@@ -19,7 +19,7 @@ func TestBehaviour(t *testing.T) {
 	eachProgram(t, func(t *testing.T, program process.Program) {
 		start := func(t *testing.T, flags ...string) behaviour.Target {
 			s := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true, Flags: flags})
-			return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL()}
+			return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), V2: program.Name == process.Quoin().Name}
 		}
 		target := start(t)
 		target.Fresh = start
@@ -36,7 +36,7 @@ func TestBehaviourThroughEveryMember(t *testing.T) {
 			start := func(t *testing.T, flags ...string) behaviour.Target {
 				cfg := process.Config{Builder: builder, Volatile: true, Flags: flags}
 				s := byLeader(t, process.StartCluster(t, cfg, program, program, program))[place]
-				return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), Members: 3, Follower: place > 0}
+				return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), Members: 3, Follower: place > 0, V2: program.Name == process.Quoin().Name}
 			}
 			t.Run([]string{"leader", "follower1", "follower2"}[place], func(t *testing.T) {
 				t.Parallel()

@@ -38,6 +38,9 @@ type Target struct {
 	// refused with what tells a client to try again, and are tried again; any
 	// other refusal counts.
 	Restless bool
+	// V2 says that the servers that Fresh starts know --enable-v2, which etcd
+	// no longer does.
+	V2 bool
 }
 
 // suite is the cases of one service, or of one subject of a large service.
@@ -46,6 +49,7 @@ type suite struct {
 	flags []string // of the fresh server
 	fresh bool     // the whole suite shares one fresh server
 	http  bool     // needs Target.HTTP
+	v2    bool     // needs Target.V2, or is left out
 	cases []testCase
 }
 
@@ -93,7 +97,7 @@ func suites() []suite {
 		{name: "fresh/history", fresh: true, cases: historyCases()},
 		{name: "fresh/compact", fresh: true, cases: compactCases()},
 		{name: "fresh/alarm", fresh: true, cases: alarmCases()},
-	}, slices.Concat(spaceSuites(), authSuites(), queueSuites(), gatewaySuites())...)
+	}, slices.Concat(spaceSuites(), authSuites(), queueSuites(), gatewaySuites(), v2Suites())...)
 }
 
 // Run runs every suite as a subtest of t against the target.
@@ -101,6 +105,9 @@ func Run(t *testing.T, target Target) {
 	number := 0
 	run := fmt.Sprintf("~behaviour/%016x/", time.Now().UnixNano())
 	for _, s := range suites() {
+		if s.v2 && !target.V2 {
+			continue
+		}
 		t.Run(s.name, func(t *testing.T) {
 			target := suiteTarget(t, s, target)
 			for _, c := range s.cases {
