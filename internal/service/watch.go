@@ -21,7 +21,8 @@ type WatchStream struct {
 	*watch.Stream
 	svc  *Service
 	beat *beat
-	last sent
+	sent sent
+	head head
 
 	// who is the identity that asked for watchers, and users what they were judged by last. A stream has one identity, that of the call.
 	users atomic.Pointer[auth.State]
@@ -82,7 +83,7 @@ func orFirst(key []byte) []byte {
 // ids. It comes before every message and after, so that no event reaches who may not see it.
 func (w *WatchStream) review() (ended []int64) {
 	users := w.svc.access.users.Load()
-	if w.users.Swap(users) == users {
+	if w.users.Load() == users || w.users.Swap(users) == users {
 		return nil
 	}
 	who := w.who.Load()
@@ -118,7 +119,7 @@ func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.encode(&r), nil
+	return w.appendMessage(nil, &r), nil
 }
 
 // NextResponse is Next for who does not want the wire form.
@@ -128,19 +129,22 @@ func (w *WatchStream) NextResponse(ctx context.Context) (watch.Response, error) 
 		if ok || err != nil {
 			return r, err
 		}
-		if err := w.svc.clock.Wait(ctx, w.Wake(), -1); err != nil {
+		if err := w.Wait(ctx); err != nil {
 			return r, err
 		}
 	}
 }
 
-// Poll returns the next message like Next, and false if there is none yet. It belongs to the goroutine that calls Next.
-func (w *WatchStream) Poll() (msg []byte, ok bool, err error) {
+// Wait returns when there may be a next message, or with ctx's error.
+func (w *WatchStream) Wait(ctx context.Context) error { return w.svc.clock.Wait(ctx, w.Wake(), -1) }
+
+// Poll appends the next message to b like Next, and returns false if there is none yet. It belongs to the goroutine that calls Next.
+func (w *WatchStream) Poll(b []byte) (longer []byte, ok bool, err error) {
 	r, ok, err := w.poll()
 	if !ok || err != nil {
-		return nil, false, err
+		return b, false, err
 	}
-	return w.encode(&r), true, nil
+	return w.appendMessage(b, &r), true, nil
 }
 
 func (w *WatchStream) poll() (r watch.Response, ok bool, err error) {
@@ -156,7 +160,10 @@ func (w *WatchStream) poll() (r watch.Response, ok bool, err error) {
 		if w.forbidden(&r) {
 			continue
 		}
-		w.last = sent{began: w.svc.clock.Now(), events: len(r.Events), answer: r.Created || r.Canceled}
+		if w.sent.none() {
+			w.sent.began = w.svc.clock.Now()
+		}
+		w.sent.add(&r)
 		return r, true, nil
 	}
 }
@@ -166,27 +173,64 @@ func (w *WatchStream) forbidden(r *watch.Response) bool {
 	return len(r.Events) > 0 && slices.Contains(w.review(), r.WatchID)
 }
 
-func (w *WatchStream) encode(r *watch.Response) []byte {
+func (w *WatchStream) appendMessage(b []byte, r *watch.Response) []byte {
 	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.svc.member.Status().Term}
-	return watch.AppendResponse(nil, h, *r)
+	return r.AppendBody(append(b, w.head.encoded(h, r.HeaderRevision)...))
 }
 
-// sent is what is known of the message that Poll gave last.
+// head is the header of the last message in wire form. The messages of a revision have the same.
+type head struct {
+	watch.Header
+	rev   int64
+	bytes []byte
+}
+
+func (h *head) encoded(header watch.Header, rev int64) []byte {
+	if h.bytes == nil || h.Header != header || h.rev != rev {
+		h.Header, h.rev, h.bytes = header, rev, header.Append(h.bytes[:0], rev)
+	}
+	return h.bytes
+}
+
+// sent is what is known of the messages that Poll gave since the last Sent.
 type sent struct {
-	began  time.Time
-	events int
-	answer bool // to a request, or the end of a watcher
+	began     time.Time // of the first of them
+	events    int
+	answers   int // to requests, and ends of watchers
+	responses int // with events
+	progress  int
 }
 
-// Sent tells that the last message has gone out. It belongs to the goroutine that calls Next, and need not be called.
-func (w *WatchStream) Sent() {
-	m, took := &w.svc.cfg.Metrics, w.svc.since(w.last.began)
+func (s *sent) none() bool { return s.responses+s.answers+s.progress == 0 }
+
+func (s *sent) add(r *watch.Response) {
 	switch {
-	case w.last.events > 0 && m.WatchSent != nil:
-		m.WatchSent(w.last.events, took)
-	case w.last.answer && m.WatchAnswered != nil:
+	case len(r.Events) > 0:
+		s.responses++
+		s.events += len(r.Events)
+	case r.Created || r.Canceled:
+		s.answers++
+	default:
+		s.progress++
+	}
+}
+
+// Sent tells that the messages since the last call have gone out, which counts as one for each kind among them. It belongs to the goroutine
+// that calls Next, and need not be called.
+func (w *WatchStream) Sent() {
+	m, was := &w.svc.cfg.Metrics, w.sent
+	w.sent = sent{}
+	if was.none() {
+		return
+	}
+	took := w.svc.since(was.began)
+	if was.responses > 0 && m.WatchSent != nil {
+		m.WatchSent(was.events, took)
+	}
+	if was.answers > 0 && m.WatchAnswered != nil {
 		m.WatchAnswered(took)
-	case w.last.events == 0 && !w.last.answer && m.WatchProgressed != nil:
+	}
+	if was.progress > 0 && m.WatchProgressed != nil {
 		m.WatchProgressed(took)
 	}
 }

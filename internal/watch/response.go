@@ -49,7 +49,11 @@ const headerBytesMax = 2 + 4*11
 
 // AppendResponse appends r as an etcdserverpb.WatchResponse to b and returns the longer slice.
 func AppendResponse(b []byte, h Header, r Response) []byte {
-	b = appendHeader(b, h, r.HeaderRevision)
+	return r.AppendBody(h.Append(b, r.HeaderRevision))
+}
+
+// AppendBody appends everything but the header.
+func (r *Response) AppendBody(b []byte) []byte {
 	b = appendUint(b, responseWatchID, uint64(r.WatchID))
 	b = appendBool(b, responseCreated, r.Created)
 	b = appendBool(b, responseCanceled, r.Canceled)
@@ -64,7 +68,8 @@ func AppendResponse(b []byte, h Header, r Response) []byte {
 	return b
 }
 
-func appendHeader(b []byte, h Header, rev int64) []byte {
+// Append appends the header of a response at a revision as the first field of that.
+func (h Header) Append(b []byte, rev int64) []byte {
 	var buf [headerBytesMax]byte
 	m := appendUint(buf[:0], headerClusterID, h.ClusterID)
 	m = appendUint(m, headerMemberID, h.MemberID)

@@ -65,20 +65,37 @@ func handleWatchRequest(ctx context.Context, r *pb.WatchRequest, w *service.Watc
 }
 
 func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *service.WatchStream) error {
+	out := newOutgoing(stream)
 	for {
-		bytes, err := w.Next(ctx)
+		err := gatherWatchResponses(out, w)
+		if out.messages() > 0 {
+			faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
+			if err := out.send(); err != nil {
+				return err
+			}
+			w.Sent()
+		} else if err == nil {
+			err = w.Wait(ctx)
+		}
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
 			return toStatus(err)
 		}
-		faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
-		if err := stream.SendMsg(&frame{bytes: bytes}); err != nil {
+	}
+}
+
+// gatherWatchResponses takes what there is to send, up to a bound.
+func gatherWatchResponses(out *outgoing, w *service.WatchStream) error {
+	for !out.full() {
+		longer, ok, err := w.Poll(out.open())
+		if !ok || err != nil {
 			return err
 		}
-		w.Sent()
+		out.close(longer)
 	}
+	return nil
 }
 
 func createRequest(r *pb.WatchCreateRequest) watch.CreateRequest {

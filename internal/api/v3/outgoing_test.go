@@ -1,0 +1,103 @@
+package v3
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// oneByOne is a stream that takes one message at a time and keeps it.
+type oneByOne struct {
+	grpc.ServerStream
+	ctx  context.Context
+	kept [][]byte
+	err  error
+}
+
+func (s *oneByOne) Context() context.Context { return s.ctx }
+
+func (s *oneByOne) SendMsg(m any) error {
+	s.kept = append(s.kept, m.(*frame).bytes)
+	return s.err
+}
+
+// allAtOnce is the stream of a transport that takes many.
+type allAtOnce struct {
+	calls int
+	got   []string
+}
+
+func (*allAtOnce) Method() string               { return "" }
+func (*allAtOnce) SetHeader(metadata.MD) error  { return nil }
+func (*allAtOnce) SendHeader(metadata.MD) error { return nil }
+func (*allAtOnce) SetTrailer(metadata.MD) error { return nil }
+
+func (s *allAtOnce) SendMessages(b []byte) error {
+	s.calls++
+	for len(b) > 0 {
+		n := prefixBytes + int(binary.BigEndian.Uint32(b[1:]))
+		s.got = append(s.got, string(b[prefixBytes:n]))
+		if b[0] != 0 {
+			return errors.New("compressed")
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// add gathers a message.
+func (o *outgoing) add(message string) { o.close(append(o.open(), message...)) }
+
+func TestOutgoingKeepsMessagesApart(t *testing.T) {
+	one, all := &oneByOne{ctx: t.Context()}, &allAtOnce{}
+	wrapped := &oneByOne{ctx: grpc.NewContextWithServerTransportStream(t.Context(), all)}
+	var want []string
+	for _, stream := range []*oneByOne{one, wrapped} {
+		out := newOutgoing(stream)
+		want = nil
+		for round := range 50 {
+			for n := range round % 4 {
+				m := fmt.Sprint("message ", round, " ", n)
+				want = append(want, m)
+				out.add(m)
+			}
+			if out.messages() != round%4 {
+				t.Fatalf("%d messages, want %d", out.messages(), round%4)
+			}
+			check(t, out.send())
+		}
+	}
+	var got []string
+	for _, b := range one.kept {
+		got = append(got, string(b))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("one by one: %q", got)
+	}
+	if !slices.Equal(all.got, want) || len(wrapped.kept) != 0 || all.calls > 50 {
+		t.Errorf("all at once, in %d calls: %q", all.calls, all.got)
+	}
+}
+
+func TestOutgoingIsBounded(t *testing.T) {
+	out := newOutgoing(&oneByOne{ctx: t.Context(), err: errors.New("gone")})
+	n := 0
+	for ; !out.full(); n++ {
+		out.add(string(make([]byte, 1000)))
+	}
+	if n != outgoingBytes/1005+1 {
+		t.Errorf("full after %d messages", n)
+	}
+	if err := out.send(); err == nil || err.Error() != "gone" {
+		t.Errorf("sent: %v", err)
+	}
+	if out.messages() != 0 || out.full() {
+		t.Error("what was not sent is still there")
+	}
+}
