@@ -20,6 +20,7 @@ type tally struct {
 	refused   int64   // of ops, if the load is patient
 	upkeep    *upkeep // of a work that is about one
 	peak      int64   // largest resident size in bytes, of a work that watches it itself
+	growth    int64   // of the resident size in bytes, of a work that is about it
 	died      bool    // the server ended under the load
 }
 

@@ -21,7 +21,7 @@ func TestChoose(t *testing.T) {
 		t.Errorf("chose %v", got)
 	}
 	all := names(options{})
-	for _, want := range []string{"put", "put-one", "get", "range", "count-20000", "count-200000", "page-200000", "watch-1000", "keep-alive", "restart", "put-3", "get-3-spread", "leader-kill", "catch-up"} {
+	for _, want := range []string{"put", "put-one", "get", "range", "count-20000", "count-200000", "page-200000", "watch-1000", "keep-alive", "restart", "restart-1000000", "memory-200000", "lease-grant", "lease-expire", "put-3", "get-3-spread", "leader-kill", "catch-up"} {
 		if !slices.Contains(all, want) {
 			t.Errorf("%s is not among %v", want, all)
 		}

@@ -19,10 +19,11 @@ type sample struct {
 	Seconds      float64 `json:"seconds"`
 	P50Millis    float64 `json:"p50_ms"`
 	P99Millis    float64 `json:"p99_ms"`
-	CPUSeconds   float64 `json:"cpu_s"`         // of the server, all its members
-	LoadSeconds  float64 `json:"load_cpu_s"`    // CPU of the generator itself
-	PeakBytes    int64   `json:"peak_bytes"`    // largest resident size, all members added up
-	WrittenBytes int64   `json:"written_bytes"` // by the server, to storage
+	CPUSeconds   float64 `json:"cpu_s"`                  // of the server, all its members
+	LoadSeconds  float64 `json:"load_cpu_s"`             // CPU of the generator itself
+	PeakBytes    int64   `json:"peak_bytes"`             // largest resident size, all members added up
+	WrittenBytes int64   `json:"written_bytes"`          // by the server, to storage
+	GrowthBytes  int64   `json:"growth_bytes,omitempty"` // of the resident size, in a work that is about it
 	Upkeep       *upkeep `json:"upkeep,omitempty"`
 	Died         bool    `json:"died,omitempty"` // it ended under the load, for want of memory
 }
@@ -77,6 +78,7 @@ func measure(ctx context.Context, w work, l load, s *cluster, seed uint64, lengt
 		LoadSeconds:  (ownAfter - ownBefore).Seconds(),
 		PeakBytes:    peak,
 		WrittenBytes: after.writtenBytes - before.writtenBytes,
+		GrowthBytes:  t.growth,
 		Upkeep:       t.upkeep,
 		Died:         t.died,
 	}, err

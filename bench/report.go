@@ -106,7 +106,7 @@ func (r report) markdown() string {
 	b.WriteString("| work | op/s | factor | p50 ms | p99 ms | server CPU µs/op | factor | peak memory MB | written B/op |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
 	for _, w := range r.Works {
-		if w.isUpkeep() {
+		if w.isUpkeep() || w.isMemory() {
 			continue
 		}
 		v := w.row()
@@ -114,7 +114,7 @@ func (r report) markdown() string {
 			pairOf(v.throughput), times(v.throughput[0], v.throughput[1]), pairOf(v.p50), pairOf(v.p99),
 			pairOf(v.cpuMicros), times(v.cpuMicros[1], v.cpuMicros[0]), pairOf(v.peakMB), pairOf(v.writtenPerOp))
 	}
-	b.WriteString(r.upkeepTable() + "\n")
+	b.WriteString(r.upkeepTable() + r.memoryTable() + "\n")
 	for _, w := range r.Works {
 		fmt.Fprintf(&b, "- %s: %s; rounds: %d\n", w.Name, w.About, len(w.Rounds))
 	}

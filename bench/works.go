@@ -40,6 +40,9 @@ type scale struct {
 	upkeepBytes int64 // of the database that an operator works on
 	listClients []int // that read everything at once
 	listBytes   int64 // of values in what they read
+	restartLots int   // keys of a large database that is started on
+	memoryKeys  []int
+	expiring    int // leases at once
 }
 
 // fullScale is what the published table uses.
@@ -48,6 +51,7 @@ func fullScale() scale {
 		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
 		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256, upkeepBytes: 2 << 30,
 		listClients: []int{20, 50}, listBytes: 1 << 30,
+		restartLots: 1_000_000, memoryKeys: []int{200_000, 1_000_000}, expiring: 100_000,
 	}
 }
 
@@ -57,6 +61,7 @@ func shortScale() scale {
 		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
 		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32, upkeepBytes: 16 << 20,
 		listClients: []int{3}, listBytes: 16 << 20,
+		restartLots: 5000, memoryKeys: []int{2000}, expiring: 500,
 	}
 }
 
@@ -91,7 +96,8 @@ func works(n scale) []work {
 	for _, watchers := range n.watchers {
 		all = append(all, watchWork(watchers))
 	}
-	all = append(all, keepAliveWork(n), restartWork(n))
+	all = append(all, grantWork(n), keepAliveWork(n), expireWork(n), restartWork(n), restartLotsWork(n))
+	all = append(all, memoryWorks(n)...)
 	all = append(all, upkeepWorks(n)...)
 	all = append(all, listWorks(n)...)
 	return append(all, clusterWorks(n)...)
@@ -158,6 +164,17 @@ func restartWork(n scale) work {
 			u := unary{path: pathPut, connections: 1, inFlight: n.inFlight, limit: int64(n.restartKeys), body: orderedPuts(smallValue)}
 			_, err := u.run(ctx, c.addresses(), 0, 10*time.Minute)
 			return restart, err
+		},
+	}
+}
+
+// restartLotsWork is the same with a large database, written in transactions.
+func restartLotsWork(n scale) work {
+	return work{
+		name: fmt.Sprintf("restart-%d", n.restartLots), about: fmt.Sprintf("start after a kill, %d keys in the database", n.restartLots),
+		restarts: true,
+		prepare: func(ctx context.Context, c *cluster) (load, error) {
+			return restart, fillKeys(ctx, c.address(), n.restartLots, smallValue)
 		},
 	}
 }
