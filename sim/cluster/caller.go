@@ -145,7 +145,11 @@ func judgeError(err error) (model.Failure, bool) {
 func (c *caller) operation(r model.Request, raw []byte, after func(op *model.Op)) {
 	h := c.choose()
 	op := model.Op{Client: c.index, Member: h.id, Request: r, Call: c.w.engine.Now()}
-	c.call(h, c.patience(), func(m *member) ([]byte, error) { return serve(m, r.Kind, raw) }, func(reply []byte, err error) {
+	ask := serve
+	if c.rng.IntN(2) == 0 {
+		ask = serveDirect
+	}
+	c.call(h, c.patience(), func(m *member) ([]byte, error) { return ask(m, r.Kind, raw) }, func(reply []byte, err error) {
 		op.Return = c.w.engine.Now()
 		if c.outcome(&op, reply, err) {
 			c.w.recorder.history.Ops = append(c.w.recorder.history.Ops, op)

@@ -51,6 +51,7 @@ type member struct {
 	events    []func() // completions and requests of the other parts
 	proposals []*replica.Proposal
 	calls     *replica.Proposals
+	direct    []service.Direct // calls that have come together
 	rounds    *replica.Rounds
 	sole      replica.Sole
 	solely    uint64 // what it found last
