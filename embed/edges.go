@@ -201,6 +201,7 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *s
 		Stream:       []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
 		Observe:      func(kind, version string) { m.ClientRequests.WithLabelValues(kind, version).Inc() },
 		StreamFailed: m.StreamFailed,
+		Count:        func(method string) v3.CallCounts { return calls.Unary(method) },
 		Slow: v3.SlowCalls{
 			Logger: logger, After: cfg.WarningUnary, Count: func(step string) { m.SlowRequests.WithLabelValues(step).Inc() },
 		},

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -25,6 +24,8 @@ type Metrics struct {
 
 	sentBytes, receivedBytes prometheus.Counter
 	streamFailures           *prometheus.CounterVec // Type, API
+
+	requests lookups // of RequestDuration
 
 	healthOK, healthFailed prometheus.Counter
 	check                  *prometheus.GaugeVec   // type, name
@@ -48,6 +49,7 @@ func NewMetrics() *Metrics {
 		registry: registry, DiskMetrics: newDiskMetrics(f), ServerMetrics: newServerMetrics(f), KeyMetrics: newKeyMetrics(f),
 		OwnMetrics: newOwnMetrics(f), Peers: newPeerMetrics(f),
 	}
+	m.requests.of = m.RequestDuration
 	m.sentBytes = f.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to gRPC clients.")
 	m.receivedBytes = f.counter("etcd_network_client_grpc_received_bytes_total", "Bytes received from gRPC clients.")
 	m.streamFailures = f.counters("etcd_network_server_stream_failures_total", "Streams that broke on this side.", "Type", "API")
@@ -80,21 +82,11 @@ func (g *Gauge) collector() prometheus.Collector {
 
 // GRPC counts calls by service, method and code, and if extensive also measures their times. What catalog names is there from the start,
 // at zero. It may be called once.
-func (m *Metrics) GRPC(extensive bool, catalog map[string]grpc.ServiceInfo) *grpcprom.ServerMetrics {
-	var opts []grpcprom.ServerMetricsOption
-	if extensive {
-		opts = append(opts, grpcprom.WithServerHandlingTimeHistogram())
-	}
-	calls := grpcprom.NewServerMetrics(opts...)
-	m.registry.MustRegister(calls)
-	calls.InitializeMetrics(services(catalog))
+func (m *Metrics) GRPC(extensive bool, catalog map[string]grpc.ServiceInfo) *Calls {
+	calls := newCalls(factory{m.registry}, extensive)
+	calls.add(catalog)
 	return calls
 }
-
-type services map[string]grpc.ServiceInfo
-
-// GetServiceInfo makes a list of services look like a server.
-func (s services) GetServiceInfo() map[string]grpc.ServiceInfo { return s }
 
 // Sent counts bytes sent to gRPC clients.
 func (m *Metrics) Sent(bytes int) { m.sentBytes.Add(float64(bytes)) }
@@ -137,7 +129,7 @@ func (m *Metrics) Health() HealthObserver {
 
 // Request measures a client's request.
 func (m *Metrics) Request(kind string, took time.Duration, err error) {
-	m.RequestDuration.WithLabelValues(kind, strconv.FormatBool(err == nil)).Observe(took.Seconds())
+	m.requests.observe(kind, err == nil, took)
 }
 
 // Range measures a range.

@@ -21,6 +21,13 @@ const (
 	metaAPIVersion = "client-api-version"
 )
 
+// How calls are counted by their kind and by what their client says of itself.
+const (
+	unaryCall      = "unary"
+	streamCall     = "stream"
+	unknownVersion = "unknown"
+)
+
 // guard is what every call passes before its handler: a learner answers few of them, the client's API version is counted, and a call that
 // asks for a leader is refused without one.
 type guard struct {
@@ -32,7 +39,7 @@ func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	if g.svc.IsLearner() && !learnerAnswers(info.FullMethod, req) {
 		return nil, toStatus(kverr.NotSupportedForLearner)
 	}
-	needsLeader, err := g.admit(ctx, "unary")
+	needsLeader, err := g.admit(ctx, unaryCall)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -49,7 +56,7 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	if g.svc.IsLearner() && !learnerAnswers(info.FullMethod, nil) {
 		return toStatus(kverr.NotSupportedForLearner)
 	}
-	needsLeader, err := g.admit(stream.Context(), "stream")
+	needsLeader, err := g.admit(stream.Context(), streamCall)
 	if err != nil {
 		return toStatus(err)
 	}
@@ -86,7 +93,7 @@ func learnerAnswers(method string, req any) bool {
 
 // admit checks the metadata and reports whether the call asks for a leader.
 func (g *guard) admit(ctx context.Context, kind string) (needsLeader bool, err error) {
-	version := "unknown"
+	version := unknownVersion
 	if v := metadata.ValueFromIncomingContext(ctx, metaAPIVersion); len(v) > 0 {
 		if version = v[0]; !utf8.ValidString(version) {
 			return false, kverr.InvalidClientAPIVersion

@@ -16,7 +16,7 @@ const (
 )
 
 // registerQueues adds the services Lock and Election. Each of their calls is made of calls of package service, which decides on them.
-func registerQueues(server *grpc.Server, svc *service.Service) {
+func registerQueues(server grpc.ServiceRegistrar, svc *service.Service) {
 	q := lock.New(svc)
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: lockService, HandlerType: (*any)(nil), Metadata: "v3lock.proto",

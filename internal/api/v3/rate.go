@@ -32,6 +32,9 @@ func (r *rate) take() bool {
 	return ok
 }
 
+// giveBack undoes a take.
+func (r *rate) giveBack() { r.paid.Add(-r.interval) }
+
 // reserve takes a request that is due after a delay, if that is not above the given one.
 func (r *rate) reserve(delayMax time.Duration) (time.Duration, bool) {
 	now := int64(time.Since(r.start))

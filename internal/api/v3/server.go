@@ -15,6 +15,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/quoin-kv/quoin/internal/grpcwire"
 	"github.com/quoin-kv/quoin/internal/service"
 )
 
@@ -36,7 +37,9 @@ type Options struct {
 	Options []grpc.ServerOption
 	// Observe counts a call by its kind ("unary", "stream") and the API version that its client says it speaks; may be nil.
 	Observe func(kind, clientVersion string)
-	Slow    SlowCalls
+	// Count is what counts the calls of a unary method that is served without interceptors; may be nil.
+	Count func(method string) CallCounts
+	Slow  SlowCalls
 	// StreamFailed counts a watch or keep-alive stream that broke while the server did something ("receive", "send"); may be nil.
 	StreamFailed func(doing, api string)
 	// StopOnDefragment has the health service say that the member does not serve while an operator's Defragment is under way.
@@ -49,13 +52,7 @@ const streamWorkers = 256
 
 // NewServer returns a gRPC server with every service of the client port registered. The caller serves listeners with it and stops it.
 func NewServer(svc *service.Service, opts Options) *grpc.Server {
-	guard := &guard{svc: svc, observe: opts.Observe}
-	unary := append([]grpc.UnaryServerInterceptor{opts.Slow.intercept}, opts.Unary...)
-	stream := append(opts.Stream, countFailures(opts.StreamFailed))
-	if opts.Limits.RequestsPerSecond > 0 {
-		limit := newRate(opts.Limits.RequestsPerSecond)
-		unary, stream = append(unary, limit.unary), append(stream, limit.stream)
-	}
+	unary, stream, _ := opts.chains(svc)
 	server := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.WaitForHandlers(true),
@@ -65,11 +62,43 @@ func NewServer(svc *service.Service, opts Options) *grpc.Server {
 		grpc.MaxConcurrentStreams(opts.Limits.MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.Limits.KeepAliveMinTime}),
 		grpc.KeepaliveParams(opts.Limits.params()),
-		grpc.ChainUnaryInterceptor(append(unary, guard.unary)...),
-		grpc.ChainStreamInterceptor(append(stream, guard.stream)...),
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
 	}, opts.Options...)...)
 	register(server, svc, opts.StopOnDefragment)
 	return server
+}
+
+// NewWire is NewServer on our own server side of gRPC, where the hottest calls are served without a goroutine each; if all is set they are not,
+// and every call passes the interceptors. The library's server options do not count for it: what they say is said in with, whose limits for
+// messages, streams and keep-alive, codec and interceptors are filled in.
+func NewWire(svc *service.Service, opts Options, with grpcwire.Options, all bool) *grpcwire.Server {
+	unary, stream, limit := opts.chains(svc)
+	with.Codec, with.Unary, with.Stream = newCodec(), unary, stream
+	with.Limits.ReceiveBytes, with.Limits.Streams = opts.Limits.MaxRequestBytes, opts.Limits.MaxStreams
+	with.Limits.KeepAliveMinTime, with.Limits.KeepAliveInterval = opts.Limits.KeepAliveMinTime, opts.Limits.KeepAliveInterval
+	with.Limits.KeepAliveTimeout = opts.Limits.KeepAliveTimeout
+	server := grpcwire.New(with)
+	register(server, svc, opts.StopOnDefragment)
+	if !all {
+		d := newDirect(svc, &opts, limit)
+		for name := range d.methods {
+			server.Direct(name, d)
+		}
+	}
+	return server
+}
+
+// chains is the interceptors that a call passes, in order, and the bound on the rate of calls among them, nil if there is none.
+func (o *Options) chains(svc *service.Service) (unary []grpc.UnaryServerInterceptor, stream []grpc.StreamServerInterceptor, limit *rate) {
+	guard := &guard{svc: svc, observe: o.Observe}
+	unary = append([]grpc.UnaryServerInterceptor{o.Slow.intercept}, o.Unary...)
+	stream = append(stream, append(o.Stream, countFailures(o.StreamFailed))...)
+	if o.Limits.RequestsPerSecond > 0 {
+		limit = newRate(o.Limits.RequestsPerSecond)
+		unary, stream = append(unary, limit.unary), append(stream, limit.stream)
+	}
+	return append(unary, guard.unary), append(stream, guard.stream), limit
 }
 
 // params is the server side of keep-alive; an interval or timeout of zero means the library's default, so never is said as infinity.
@@ -81,7 +110,7 @@ func (l Limits) params() keepalive.ServerParameters {
 	return p
 }
 
-func register(server *grpc.Server, svc *service.Service, stopOnDefragment bool) {
+func register(server grpc.ServiceRegistrar, svc *service.Service, stopOnDefragment bool) {
 	serving := health.NewServer()
 	server.RegisterService(bytesDesc(&pb.KV_ServiceDesc, kvUnary(svc), kvStreams(svc)), svc)
 	server.RegisterService(bytesDesc(&pb.Lease_ServiceDesc, leaseUnary(svc), leaseStreams(svc)), svc)
