@@ -62,3 +62,33 @@ func BenchmarkWatch(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFanOut is one event to each of many watchers of a stream, in one buffer; time is per watcher, the put included.
+func BenchmarkFanOut(b *testing.B) {
+	const watchers = 1000
+	m := start(b)
+	w := m.Watch()
+	defer w.Close()
+	var buf []byte
+	for range watchers {
+		check(b, w.Create(b.Context(), watch.CreateRequest{Key: []byte("k")}))
+		next(b, w)
+	}
+	raw := (&request.Put{Key: []byte("k"), Value: make([]byte, 64)}).Append(nil)
+	b.ReportAllocs()
+	left := 0
+	for b.Loop() {
+		if left == 0 {
+			if _, err := m.Put(b.Context(), raw); err != nil {
+				b.Fatal(err)
+			}
+			left, buf = watchers, buf[:0]
+		}
+		var ok bool
+		var err error
+		if buf, ok, err = w.Poll(buf); !ok || err != nil {
+			b.Fatal(ok, err)
+		}
+		left--
+	}
+}

@@ -10,10 +10,11 @@ import (
 // nowhere is storage that keeps nothing: the index alone is looked at.
 type nowhere struct{}
 
-func (nowhere) Append(schema.Rev, bool, []byte)                                   {}
-func (nowhere) DeleteRecord(schema.Rev, bool)                                     {}
-func (nowhere) Put(schema.Bucket, []byte, []byte)                                 {}
-func (nowhere) Record(schema.Rev) ([]byte, error)                                 { return nil, nil }
+func (nowhere) Append(schema.Rev, bool, []byte)   {}
+func (nowhere) DeleteRecord(schema.Rev, bool)     {}
+func (nowhere) Put(schema.Bucket, []byte, []byte) {}
+func (nowhere) Record(schema.Rev) ([]byte, error) { return nil, nil }
+
 func (nowhere) Records(out [][]byte, _ []schema.Rev) ([][]byte, error)            { return out, nil }
 func (nowhere) Scan(_, _ schema.Rev, _ func(schema.Rev, bool, []byte) bool) error { return nil }
 func (nowhere) Retain()                                                           {}

@@ -23,6 +23,7 @@ type WatchStream struct {
 	beat *beat
 	sent sent
 	head head
+	term uint64 // when the messages that are not sent yet began to be gathered
 
 	// who is the identity that asked for watchers, and users what they were judged by last. A stream has one identity, that of the call.
 	users atomic.Pointer[auth.State]
@@ -119,6 +120,7 @@ func (w *WatchStream) Next(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.term = w.svc.member.Status().Term
 	return w.appendMessage(nil, &r), nil
 }
 
@@ -140,6 +142,9 @@ func (w *WatchStream) Wait(ctx context.Context) error { return w.svc.clock.Wait(
 
 // Poll appends the next message to b like Next, and returns false if there is none yet. It belongs to the goroutine that calls Next.
 func (w *WatchStream) Poll(b []byte) (longer []byte, ok bool, err error) {
+	if w.sent.none() {
+		w.term = w.svc.member.Status().Term
+	}
 	r, ok, err := w.poll()
 	if !ok || err != nil {
 		return b, false, err
@@ -174,7 +179,7 @@ func (w *WatchStream) forbidden(r *watch.Response) bool {
 }
 
 func (w *WatchStream) appendMessage(b []byte, r *watch.Response) []byte {
-	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.svc.member.Status().Term}
+	h := watch.Header{ClusterID: w.svc.cfg.ClusterID, MemberID: w.svc.cfg.MemberID, RaftTerm: w.term}
 	return r.AppendBody(append(b, w.head.encoded(h, r.HeaderRevision)...))
 }
 

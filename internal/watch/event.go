@@ -37,7 +37,8 @@ const entryOverheadBytes = 256
 type entry struct {
 	rev    int64
 	events []event
-	shared atomic.Pointer[payload] // of the last selection that matched
+	shared atomic.Pointer[payload]    // of the last selection that matched
+	single [2]atomic.Pointer[payload] // of all selections that match the only event there is: without and with its previous value
 }
 
 // newEntry makes the entry of the events of one revision; it refers to their bytes.
@@ -109,6 +110,9 @@ func (e *entry) payload(sel *selection, prev *lookup) (*payload, error) {
 		plain.prevKV = false
 		sel = &plain
 	}
+	if len(e.events) == 1 {
+		return e.only(sel, prev)
+	}
 	if p := e.shared.Load(); p != nil && p.sel == *sel {
 		return p, nil
 	}
@@ -133,6 +137,50 @@ func (e *entry) payload(sel *selection, prev *lookup) (*payload, error) {
 		e.shared.Store(p)
 	}
 	return p, nil
+}
+
+// only is payload for an entry of one event.
+func (e *entry) only(sel *selection, prev *lookup) (*payload, error) {
+	ev := &e.events[0]
+	if !sel.wants(ev) {
+		return nil, nil
+	}
+	known := e.singleOf(sel)
+	if p := known.Load(); p != nil {
+		return p, nil
+	}
+	b, err := ev.wire(sel.prevKV, prev)
+	if err != nil {
+		return nil, err
+	}
+	p := &payload{events: [][]byte{b}, bytes: len(b)}
+	known.Store(p)
+	return p, nil
+}
+
+// singleOf is where the payload for a selection that matches the only event is kept.
+func (e *entry) singleOf(sel *selection) *atomic.Pointer[payload] {
+	if sel.prevKV {
+		return &e.single[1]
+	}
+	return &e.single[0]
+}
+
+// ready is the payload for a selection without previous values if it is there already, nil otherwise.
+func (e *entry) ready(sel *selection) *payload {
+	if sel.prevKV {
+		return nil
+	}
+	if len(e.events) == 1 {
+		if !sel.wants(&e.events[0]) {
+			return nil
+		}
+		return e.single[0].Load()
+	}
+	if p := e.shared.Load(); p != nil && p.sel == *sel {
+		return p
+	}
+	return nil
 }
 
 // wire returns the event as an mvccpb.Event, with the previous value if asked for and known.

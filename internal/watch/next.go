@@ -28,8 +28,11 @@ func (s *Stream) Next(ctx context.Context) (Response, error) {
 	}
 }
 
-// open returns ErrClosed if the stream is closed.
-func (s *Stream) open() error {
+// open returns ErrClosed if there was nothing to do because the stream is closed.
+func (s *Stream) open(done outcome) error {
+	if done != idle {
+		return nil
+	}
 	select {
 	case <-s.done:
 		return ErrClosed
@@ -53,12 +56,9 @@ func (s *Stream) step() (Response, outcome, error) {
 		return r, responded, nil
 	}
 	s.pollTicks()
-	if r, ok := s.takeAnswer(); ok {
-		return r, responded, nil
-	}
-	j, ok := s.takeJob()
-	if !ok {
-		return Response{}, idle, s.open()
+	r, j, done := s.take()
+	if done != moved {
+		return r, done, s.open(done)
 	}
 	if err := s.serve(j); err != nil {
 		return Response{}, moved, err
@@ -67,6 +67,43 @@ func (s *Stream) step() (Response, outcome, error) {
 		return r, responded, nil
 	}
 	return Response{}, moved, nil
+}
+
+// take takes the oldest answer, or else a response that only has to be handed out, or else a job for serve.
+func (s *Stream) take() (r Response, j job, done outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.takeAnswer(); ok {
+		return r, j, responded
+	}
+	j, ok := s.takeJob()
+	if !ok {
+		return r, j, idle
+	}
+	if p := s.atHand(&j); p != nil {
+		return s.handOut(j.w, p, j.next), j, responded
+	}
+	return r, j, moved
+}
+
+// atHand is what a watcher that follows the present gets of its next revision, if that is encoded already.
+func (s *Stream) atHand(j *job) *payload {
+	if j.behind || j.w.fragment {
+		return nil
+	}
+	e := s.hub.ring.at(j.next)
+	if e == nil {
+		return nil
+	}
+	return e.ready(&j.w.sel)
+}
+
+// handOut moves the cursor of a watcher behind a revision and makes the response.
+func (s *Stream) handOut(w *watcher, p *payload, rev int64) Response {
+	s.moveOn(w, rev+1)
+	w.active = true
+	s.hub.stats.events.Add(int64(len(p.events)))
+	return Response{WatchID: w.id, HeaderRevision: rev, Events: p.events}
 }
 
 // wait sleeps until there may be something to do.
@@ -86,6 +123,9 @@ func (s *Stream) wait(ctx context.Context) error {
 
 // pollTicks handles a tick that came while there was something else to do.
 func (s *Stream) pollTicks() {
+	if s.cfg.Ticks == nil {
+		return
+	}
 	select {
 	case <-s.cfg.Ticks:
 		s.tick()
@@ -95,8 +135,6 @@ func (s *Stream) pollTicks() {
 
 // takeAnswer takes the oldest answer.
 func (s *Stream) takeAnswer() (Response, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	a, ok := s.mu.answers.pop()
 	if !ok {
 		return Response{}, false
@@ -123,8 +161,6 @@ type job struct {
 // takeJob takes the first watcher that has something to do. It stays marked as queued until commit. Watchers that are past a
 // waiting progress request are put aside until it is answered.
 func (s *Stream) takeJob() (job, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	barrier := s.mu.progress.barrier()
 	for w := s.mu.ready.pop(); w != nil; w = s.mu.ready.pop() {
 		switch {

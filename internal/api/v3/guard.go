@@ -116,13 +116,18 @@ func (s *streamWithContext) Context() context.Context { return s.ctx }
 
 // RecvMsg also returns when ctx ends. The message then belongs to what still receives, which ends with the call.
 func (s *streamWithContext) RecvMsg(m any) error {
+	return unless(s.ctx, func() error { return s.ServerStream.RecvMsg(m) })
+}
+
+// unless returns what receive does, or earlier, when ctx ends.
+func unless(ctx context.Context, receive func() error) error {
 	received := make(chan error, 1)
-	go func() { received <- s.ServerStream.RecvMsg(m) }()
+	go func() { received <- receive() }()
 	select {
 	case err := <-received:
 		return err
-	case <-s.ctx.Done():
-		return s.ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

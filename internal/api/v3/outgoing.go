@@ -1,7 +1,6 @@
 package v3
 
 import (
-	"context"
 	"encoding/binary"
 
 	"google.golang.org/grpc"
@@ -12,9 +11,58 @@ const (
 	outgoingBytes = 64 << 10 // from here on what was gathered is sent
 )
 
+// Streams of many small messages look below the wrappings that interceptors have put around them for a transport that handles several at once.
+
 // messageSender is a stream that takes many messages at once, each with its prefix. What it is given belongs to the caller again afterwards.
 type messageSender interface {
 	SendMessages(b []byte) error
+}
+
+// messageReceiver is a stream that hands over at once all messages that have arrived, without their prefixes.
+type messageReceiver interface {
+	RecvMessages(messages [][]byte) ([][]byte, error)
+}
+
+// incoming takes the messages of a stream. It belongs to the goroutine that receives.
+type incoming struct {
+	stream   grpc.ServerStream
+	many     messageReceiver // nil if the transport hands over one message at a time
+	messages [][]byte
+}
+
+func newIncoming(stream grpc.ServerStream) *incoming {
+	many, _ := grpc.ServerTransportStreamFromContext(stream.Context()).(messageReceiver)
+	return &incoming{stream: stream, many: many}
+}
+
+// next waits for messages and returns at least one. The list is good until the next call.
+func (i *incoming) next() ([][]byte, error) {
+	if i.many != nil {
+		return i.nextOfMany()
+	}
+	in := new(frame)
+	if err := i.stream.RecvMsg(in); err != nil {
+		return nil, err
+	}
+	i.messages = append(i.messages[:0], in.bytes)
+	return i.messages, nil
+}
+
+func (i *incoming) nextOfMany() (_ [][]byte, err error) {
+	clear(i.messages)
+	if s, ok := i.stream.(*streamWithContext); ok {
+		var messages [][]byte // belong to what still receives if the context ends
+		err := unless(s.ctx, func() (err error) {
+			messages, err = i.many.RecvMessages(nil)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return messages, nil
+	}
+	i.messages, err = i.many.RecvMessages(i.messages[:0])
+	return i.messages, err
 }
 
 // outgoing gathers the messages of a stream that are sent together. It belongs to the goroutine that sends.
@@ -28,13 +76,8 @@ type outgoing struct {
 }
 
 func newOutgoing(stream grpc.ServerStream) *outgoing {
-	return &outgoing{stream: stream, many: messageSenderOf(stream.Context())}
-}
-
-// messageSenderOf is the stream below all wrappings, if it can do that.
-func messageSenderOf(ctx context.Context) messageSender {
-	many, _ := grpc.ServerTransportStreamFromContext(ctx).(messageSender)
-	return many
+	many, _ := grpc.ServerTransportStreamFromContext(stream.Context()).(messageSender)
+	return &outgoing{stream: stream, many: many}
 }
 
 func (o *outgoing) messages() int { return len(o.ends) }
@@ -53,6 +96,9 @@ func (o *outgoing) close(b []byte) {
 
 // send sends the messages and forgets them.
 func (o *outgoing) send() error {
+	if len(o.ends) == 0 {
+		return nil
+	}
 	defer o.reset()
 	if o.many != nil {
 		return o.many.SendMessages(o.b)

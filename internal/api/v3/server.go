@@ -223,22 +223,3 @@ func leaseUnary(svc *service.Service) map[string]bytesCall {
 		"LeaseLeases": small(svc.LeaseLeases),
 	}
 }
-
-// leaseStreams answers keep-alives in the order of the requests.
-func leaseStreams(svc *service.Service) map[string]grpc.StreamHandler {
-	return map[string]grpc.StreamHandler{"LeaseKeepAlive": func(_ any, stream grpc.ServerStream) error {
-		for {
-			in := new(frame)
-			if err := stream.RecvMsg(in); err != nil {
-				return endOfStream(err)
-			}
-			reply, err := svc.LeaseKeepAlive(stream.Context(), in.bytes)
-			if err != nil {
-				return toStreamStatus(err)
-			}
-			if err := stream.SendMsg(&frame{bytes: reply}); err != nil {
-				return err
-			}
-		}
-	}}
-}
