@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/quoin-kv/quoin/internal/ctl"
+	"github.com/quoin-kv/quoin/internal/migrate"
 	"github.com/quoin-kv/quoin/internal/rebuild"
 	"github.com/quoin-kv/quoin/internal/utl"
 )
@@ -63,7 +64,7 @@ func newRoot(ctx context.Context, code *int) *cobra.Command {
 		Args:  cobra.NoArgs,
 		Run:   func(*cobra.Command, []string) { printVersion() },
 	})
-	root.AddCommand(devCommand(), rebuild.Command())
+	root.AddCommand(devCommand(), migrate.Command(), rebuild.Command())
 	root.AddCommand(ctl.Commands()...)
 	root.AddCommand(offlineCommands(root))
 	return root

@@ -110,6 +110,10 @@ func (l Limits) params() keepalive.ServerParameters {
 	return p
 }
 
+// kindService is what the health service knows besides the server as a whole: who has to tell members of one kind from those of another, as
+// `quoin migrate`, asks for it, and any other program knows no such service.
+const kindService = "quoin"
+
 func register(server grpc.ServiceRegistrar, svc *service.Service, stopOnDefragment bool) {
 	serving := health.NewServer()
 	server.RegisterService(bytesDesc(&pb.KV_ServiceDesc, kvUnary(svc), kvStreams(svc)), svc)
@@ -118,6 +122,7 @@ func register(server grpc.ServiceRegistrar, svc *service.Service, stopOnDefragme
 	server.RegisterService(bytesDesc(&pb.Auth_ServiceDesc, authUnary(svc), nil), svc)
 	pb.RegisterMaintenanceServer(server, &maintenanceServer{svc: svc, outage: outage{health: serving, wanted: stopOnDefragment}})
 	pb.RegisterClusterServer(server, &clusterServer{svc: svc})
+	serving.SetServingStatus(kindService, healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(server, serving)
 	registerQueues(server, svc)
 }

@@ -148,6 +148,10 @@ func TestUnaryCalls(t *testing.T) {
 	if err != nil || health.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("health is %v, %v", health, err)
 	}
+	kind, err := healthpb.NewHealthClient(e.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: "quoin"})
+	if err != nil || kind.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("what tells the kind of member is %v, %v", kind, err)
+	}
 }
 
 func TestMaintenanceCalls(t *testing.T) {
