@@ -163,6 +163,13 @@ func (l *link) Unreachable(id uint64) {
 	}
 }
 
+// Gone tells the node that a member's process seems to have ended.
+func (l *link) Gone(id uint64) {
+	if n := l.node.Load(); n != nil {
+		n.Gone(id)
+	}
+}
+
 // IsRemoved reports whether a member was removed from the cluster.
 func (l *link) IsRemoved(id uint64) bool {
 	gone := l.gone.Load()

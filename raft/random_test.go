@@ -186,6 +186,9 @@ func (r *randomRun) disturb(n *member) {
 	case r.rng.IntN(4) == 0:
 		other := r.ids[r.rng.IntN(len(r.ids))]
 		r.do(n.id, func(core *raft.Core) { core.ReportUnreachable(other) })
+	case r.rng.IntN(4) == 0:
+		other := r.ids[r.rng.IntN(len(r.ids))]
+		r.do(n.id, func(core *raft.Core) { core.ReportGone(other) })
 	case r.rng.Float64() < w.skew:
 		r.tick(n.id, 8)
 	}

@@ -98,7 +98,7 @@ func (s *script) command(words []string) {
 		"transfer": s.transfer, "change": s.change, "join": s.join, "run": s.run, "deliver": s.deliver, "sync": s.sync,
 		"slow": s.setSlow, "isolate": s.isolate, "rejoin": s.rejoin, "crash": s.crash, "restart": s.restart,
 		"compact": s.compact, "status": s.status, "logs": s.logs, "quietly": s.quietly, "joint": s.joint, "members": s.members,
-		"pass": s.pass,
+		"pass": s.pass, "gone": s.gone,
 	}
 	run, ok := commands[words[0]]
 	if !ok {
@@ -182,6 +182,11 @@ func (s *script) report(err error) {
 	if err != nil {
 		s.printf("  refused: %v", err)
 	}
+}
+
+// gone ID OTHER: a member learns that the process of another one has ended.
+func (s *script) gone(args []string) {
+	s.cluster.do(s.id(args[0]), func(core *raft.Core) { core.ReportGone(s.id(args[1])) })
 }
 
 // read ID READ: asks for a read index.

@@ -27,6 +27,7 @@ type event struct {
 	ticks     int    // to pass at once
 
 	transfer uint64 // member that is to lead
+	gone     uint64 // member whose process seems to have ended
 
 	installed *schema.Applied // where a snapshot ends that was installed, under conf
 
@@ -158,6 +159,8 @@ func (l *loop) takeEvent(e *event) {
 		l.core.Campaign()
 	case e.ticks > 0:
 		l.hurry(e.ticks)
+	case e.gone != 0:
+		l.core.ReportGone(e.gone)
 	case e.transfer != 0:
 		l.core.TransferLeader(e.transfer)
 		l.outdated = true

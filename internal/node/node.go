@@ -307,6 +307,10 @@ func (n *Node) Unreachable(id uint64) {
 	}
 }
 
+// Gone tells that the process of a member seems to have ended: its connections broke, and it takes no new ones. Nobody waits long for a leader
+// that is gone.
+func (n *Node) Gone(id uint64) { n.events.put(event{gone: id}) }
+
 // TransferLeader asks the leader to hand over to a voter. Whether it has, Status tells; a request that makes no sense is ignored.
 func (n *Node) TransferLeader(to uint64) { n.events.put(event{transfer: to}) }
 

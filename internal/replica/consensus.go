@@ -145,6 +145,9 @@ func (c *Consensus) TransferLeader(to uint64) { c.core.TransferLeader(to) }
 // ReportUnreachable tells that a message to a member was lost.
 func (c *Consensus) ReportUnreachable(id uint64) { c.core.ReportUnreachable(id) }
 
+// ReportGone tells that the process of a member seems to have ended.
+func (c *Consensus) ReportGone(id uint64) { c.core.ReportGone(id) }
+
 // Lead is the leader of the term, 0 if none is known.
 func (c *Consensus) Lead() uint64 { return c.core.Lead() }
 

@@ -19,6 +19,7 @@ type counter struct {
 
 func (c *counter) Step(wire.Message)  { c.steps <- struct{}{} }
 func (c *counter) Unreachable(uint64) { c.lost.Add(1) }
+func (c *counter) Gone(uint64)        {}
 
 // BenchmarkSend is what a message costs its sender: finding the peer, its queue, and taking it out again.
 func BenchmarkSend(b *testing.B) {

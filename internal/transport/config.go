@@ -24,6 +24,9 @@ type Local interface {
 	Step(m wire.Message)
 	// Unreachable says that a message for a peer was dropped, or that sending to it failed.
 	Unreachable(id uint64)
+	// Gone says that a peer's process seems to have ended: a stream from it broke, and nobody listens at its address. It is said once for
+	// each stream that breaks so.
+	Gone(id uint64)
 	// IsRemoved reports whether a member was removed from the cluster.
 	IsRemoved(id uint64) bool
 	// Removed says that a peer refused this member because it was removed from the cluster: the member must stop. It is called

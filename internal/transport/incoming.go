@@ -7,32 +7,47 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // maxErrorBytes bounds what is read of an answer that says why not.
 const maxErrorBytes = 4 << 10
 
-// read opens a stream of the peer and takes in what it says, again and again until the session ends.
+// read opens a stream of the peer and takes in what it says, again and again until the session ends. A stream that has stood for a while is
+// opened again at once, unless it broke by being silent: if its process has ended, the answer tells.
 func (p *peer) read(k streamKind) {
+	stood := false // and has not been opened again since it broke
 	for {
-		err := p.readStream(k)
+		began := time.Now()
+		opened, err := p.readStream(k)
 		if p.ctx.Err() != nil {
 			return
 		}
 		p.status.down(err)
+		if !opened && stood && errors.Is(err, syscall.ECONNREFUSED) {
+			stood = false
+			p.t.cfg.Local.Gone(p.id)
+		}
+		if opened && time.Since(began) >= p.t.cfg.Timing.Redial {
+			stood = true
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
+		}
 		if !wait(p.ctx, p.t.cfg.Timing.Redial) {
 			return
 		}
 	}
 }
 
-// readStream returns why the stream could not be opened or why it ended.
-func (p *peer) readStream(k streamKind) error {
+// readStream reports whether the stream was opened, and returns why not or why it ended.
+func (p *peer) readStream(k streamKind) (opened bool, err error) {
 	resp, err := p.dial(k)
 	if err != nil {
-		return fmt.Errorf("open the %s stream: %w", k, err)
+		return false, fmt.Errorf("open the %s stream: %w", k, err)
 	}
 	defer resp.Body.Close()
 	p.status.up()
@@ -41,7 +56,7 @@ func (p *peer) readStream(k streamKind) error {
 		reportOne(p.t.cfg.Metrics.ReceiveFailed, p.id)
 		p.log.Info("lost the connection of a stream from the peer", "stream", k.String(), "error", err)
 	}
-	return fmt.Errorf("read the %s stream: %w", k, err)
+	return true, fmt.Errorf("read the %s stream: %w", k, err)
 }
 
 // takeIn hands over what body says until it ends.

@@ -3,12 +3,14 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -64,7 +66,8 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
 func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: l.address} }
 
-var errRefused = errors.New("connection refused")
+// errRefused is what dialling an address gives where nobody listens.
+var errRefused = fmt.Errorf("in the memory of the test: %w", syscall.ECONNREFUSED)
 
 func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	n.mu.Lock()
@@ -111,6 +114,7 @@ func (n *network) join(address string) {
 type local struct {
 	steps    chan wire.Message
 	lost     chan uint64
+	gone     chan uint64
 	stopped  chan error
 	snapshot func(ctx context.Context, m wire.Message, body io.Reader) error
 	mu       sync.Mutex
@@ -119,13 +123,14 @@ type local struct {
 
 func newLocal() *local {
 	return &local{
-		steps: make(chan wire.Message, 1<<14), lost: make(chan uint64, 1<<14), stopped: make(chan error, 4),
+		steps: make(chan wire.Message, 1<<14), lost: make(chan uint64, 1<<14), gone: make(chan uint64, 1<<14), stopped: make(chan error, 4),
 		removed: map[uint64]bool{},
 	}
 }
 
 func (l *local) Step(m wire.Message)   { l.steps <- m }
 func (l *local) Unreachable(id uint64) { l.lost <- id }
+func (l *local) Gone(id uint64)        { l.gone <- id }
 
 func (l *local) Removed(_ uint64, err error) { l.stopped <- err }
 

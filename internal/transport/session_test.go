@@ -105,6 +105,7 @@ func TestConnectionLost(t *testing.T) {
 		members := n.cluster(t, 2)
 		a, b := members[0], members[1]
 		time.Sleep(time.Second)
+		n.sever(address(1))
 		n.sever(address(2))
 		synctest.Wait()
 		if _, ok := a.Connected(2); ok {
@@ -114,6 +115,7 @@ func TestConnectionLost(t *testing.T) {
 		if _, ok := a.Connected(2); ok {
 			t.Fatal("connected over a cut")
 		}
+		n.join(address(1))
 		n.join(address(2))
 		time.Sleep(110 * time.Millisecond)
 		if since, ok := a.Connected(2); !ok || since > 110*time.Millisecond {
@@ -123,6 +125,35 @@ func TestConnectionLost(t *testing.T) {
 		sameMessage(t, b.expect(t), heartbeat(1, 2))
 		if _, ok := a.Connected(7); ok {
 			t.Fatal("connected to nobody")
+		}
+	})
+}
+
+// TestGone: a peer is gone if its streams break and nobody listens at its address, which is said once for each stream and as soon as it is known;
+// not if only the streams break, and not if it was never there.
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		a := n.cluster(t, 2)[0]
+		a.SetPeers(peersOf(1, 2, 3))
+		time.Sleep(time.Second)
+		n.sever("nobody")
+		time.Sleep(time.Second)
+		if len(a.local.gone) != 0 {
+			t.Fatal("a peer that listens, or never did, is said to be gone")
+		}
+		for range 2 {
+			n.sever(address(2))
+			synctest.Wait()
+			if len(a.local.gone) != 2 || <-a.local.gone != 2 || <-a.local.gone != 2 {
+				t.Fatal("want peer 2 gone, told by both streams")
+			}
+			time.Sleep(time.Second)
+			n.join(address(2))
+			time.Sleep(time.Second)
+			if _, ok := a.Connected(2); !ok || len(a.local.gone) != 0 {
+				t.Fatal("want peer 2 back, and nothing said twice")
+			}
 		}
 	})
 }

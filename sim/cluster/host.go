@@ -240,6 +240,7 @@ func (h *host) end(o vfs.CrashOptions) {
 	h.clock.local, h.clock.virtual = h.localTime(), h.w.engine.Now()
 	h.member = nil
 	m.proc.Kill()
+	h.w.network.gone(h)
 	h.fs, h.file = h.fs.Crash(o), h.file.Crash()
 	h.power = -1
 }

@@ -99,6 +99,21 @@ func (n *network) unreachable(from *host, id uint64) {
 	}
 }
 
+// gone tells the others that a host's process has ended, as far as their connections to it were up: soon, or not at all.
+func (n *network) gone(h *host) {
+	for _, other := range n.w.hosts {
+		if other == h || other.member == nil || n.link(h.index, other.index).cuts > 0 || n.rng.IntN(2) == 0 {
+			continue
+		}
+		m := other.member
+		n.w.engine.At(n.w.engine.Now()+n.delay(), func() {
+			if other.member == m {
+				m.proc.Exec(func() { m.later(func() { m.consensus.ReportGone(h.id) }) })
+			}
+		})
+	}
+}
+
 // connected reports whether messages get from one host to another and back.
 func (n *network) connected(a, b *host) bool {
 	return n.link(a.index, b.index).cuts == 0 && n.link(b.index, a.index).cuts == 0 && b.member != nil
