@@ -20,6 +20,8 @@ type suiteFlags struct {
 	seed    uint64
 	cycles  int
 	files   int
+
+	takeovers int
 }
 
 var (
@@ -34,6 +36,7 @@ func TestMain(m *testing.M) {
 	flag.Uint64Var(&flags.seed, "seed", 1, "first seed")
 	flag.IntVar(&flags.cycles, "cycles", 50, "how often the crash test kills the server")
 	flag.IntVar(&flags.files, "files", 0, "how many source files the main job loads; 0 is all")
+	flag.IntVar(&flags.takeovers, "takeovers", 3, "how many histories of data directories TestTakeover makes")
 	flag.Parse()
 	os.Exit(run(m))
 }
