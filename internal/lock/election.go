@@ -3,7 +3,9 @@ package lock
 import (
 	"bytes"
 	"context"
+	"errors"
 
+	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/watch"
@@ -104,8 +106,8 @@ func (q *Queues) Leader(ctx context.Context, raw []byte) ([]byte, error) {
 // queue is the prefix of the keys of a queue.
 func queue(name []byte) []byte { return append(append([]byte{}, name...), '/') }
 
-// Observe answers a LeaderRequest with the leader, then with everything that leaders proclaim and with their successors, each handed to send.
-// It ends with the context or with the first error.
+// Observe answers a LeaderRequest with the leader, then with everything that leaders proclaim and with all their successors, each handed to
+// send, also those who have come and gone meanwhile, unless their time is compacted. It ends with the context or with the first error.
 func (q *Queues) Observe(ctx context.Context, raw []byte, send func(reply []byte) error) error {
 	var r request.Leader
 	if err := r.Unmarshal(raw); err != nil {
@@ -113,7 +115,10 @@ func (q *Queues) Observe(ctx context.Context, raw []byte, send func(reply []byte
 	}
 	o := &observation{queues: q, prefix: queue(r.Name), send: send}
 	for {
-		if err := unlessCompacted(o.term(ctx)); err != nil {
+		switch err := o.term(ctx); {
+		case errors.Is(err, errCompacted), errors.Is(err, kverr.Compacted):
+			o.after = 0 // the present is what is left
+		case err != nil:
 			return plain(err)
 		}
 	}
@@ -125,13 +130,19 @@ type observation struct {
 	prefix []byte
 	send   func(reply []byte) error
 	last   int64 // the revision of what was sent last
+	after  int64 // the revision at which the last leader led no more, 0 for none
 }
 
 // term waits for a leader and follows it until it leads no more.
 func (o *observation) term(ctx context.Context) error {
-	header, result, err := o.queues.read(ctx, oldest(o.prefix))
+	look := oldest(o.prefix)
+	look.Revision = o.after
+	header, result, err := o.queues.read(ctx, look)
 	if err != nil {
 		return err
+	}
+	if o.after > 0 {
+		header.Revision = o.after
 	}
 	var leader schema.KeyValue
 	if len(result.KVs) > 0 {
@@ -144,11 +155,11 @@ func (o *observation) term(ctx context.Context) error {
 	}
 	start := max(header.Revision, leader.ModRevision) + 1
 	return o.queues.follow(ctx, watch.CreateRequest{Key: leader.Key, StartRevision: start}, func(e event) (bool, error) {
+		record, err := o.tellEvent(header, e)
 		if e.deleted {
-			return true, nil
+			o.after = record.ModRevision
 		}
-		_, err := o.tellEvent(header, e)
-		return false, err
+		return e.deleted, err
 	})
 }
 
@@ -164,9 +175,9 @@ func (o *observation) first(ctx context.Context, header request.ResponseHeader) 
 	return leader, err
 }
 
-// tellEvent tells of a change under a header of its revision.
+// tellEvent tells of a change under a header of its revision, and of a deletion nothing.
 func (o *observation) tellEvent(header request.ResponseHeader, e event) (record schema.KeyValue, err error) {
-	if err := record.Unmarshal(e.record); err != nil {
+	if err := record.Unmarshal(e.record); err != nil || e.deleted {
 		return record, err
 	}
 	header.Revision = record.ModRevision

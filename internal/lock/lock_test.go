@@ -322,6 +322,49 @@ func TestObserve(t *testing.T) {
 	})
 }
 
+// TestObserveThoseWhoAreGone: an observer that is slow hears of leaders that have come and gone meanwhile, unless their time is compacted.
+func TestObserveThoseWhoAreGone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for id := range int64(6) {
+			w.lease(id+1, 1000)
+		}
+		lead := func(ids ...int) {
+			for _, id := range ids {
+				reply, err := w.Campaign(w.Context(), message("E", id, "x"))
+				w.check(err)
+				w.check(second(w.Resign(w.Context(), message(bytes.Clone(field(w.T, reply, 2))))))
+			}
+		}
+		ctx, cancel := context.WithCancel(w.Context())
+		seen := make(chan string)
+		done := start(func() ([]byte, error) {
+			return nil, w.Observe(ctx, message("E"), func(reply []byte) error {
+				var kv schema.KeyValue
+				err := kv.Unmarshal(field(w.T, reply, 2))
+				seen <- string(kv.Key)
+				return err
+			})
+		})
+		w.waits("the observer", done)
+		lead(1, 2, 3)
+		for _, want := range []string{"E/1", "E/2", "E/3"} {
+			if got := <-seen; got != want {
+				w.Errorf("observed %s, want %s", got, want)
+			}
+		}
+		w.waits("the observer", done)
+		lead(4, 5)
+		synctest.Wait() // 4 is being told
+		w.check(second(w.Compact(w.Context(), (&request.Compaction{Revision: w.Header().Revision}).Append(nil))))
+		w.check(second(w.Campaign(w.Context(), message("E", 6, "x"))))
+		if got := []string{<-seen, <-seen}; got[0] != "E/4" || got[1] != "E/6" {
+			w.Errorf("observed %v", got)
+		}
+		cancel()
+		<-done
+	})
+}
+
 // TestCompactedPast: who comes too late for the past is told to look at the present, and an observer does not hear twice of the same thing.
 func TestCompactedPast(t *testing.T) {
 	inWorld(t, func(w *world) {
