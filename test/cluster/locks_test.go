@@ -20,9 +20,6 @@ import (
 )
 
 const (
-	lockName  = "locks/one"
-	lockEnd   = "locks/one0" // behind the queue
-	guarded   = "locks-guarded"
 	lockTTL   = 2 // seconds
 	lockers   = 6
 	pauseTime = 4 * time.Second // of a holder, longer than its lease
@@ -32,6 +29,8 @@ const (
 type lockWorld struct {
 	t       *testing.T
 	c       *cluster
+	name    string // of the queue
+	guarded string // the key that holders write to
 	methods map[protoreflect.Name]protoreflect.MethodDescriptor
 	leases  atomic.Int64
 
@@ -44,13 +43,13 @@ type lockWorld struct {
 	}
 }
 
-func newLockWorld(t *testing.T, c *cluster) *lockWorld {
+func newLockWorld(t *testing.T, c *cluster, name string) *lockWorld {
 	t.Helper()
 	services, err := gateway.QueueServices()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &lockWorld{t: t, c: c, methods: map[protoreflect.Name]protoreflect.MethodDescriptor{}}
+	w := &lockWorld{t: t, c: c, name: name, guarded: "guarded-" + name, methods: map[protoreflect.Name]protoreflect.MethodDescriptor{}}
 	for _, s := range services {
 		for i := range s.Methods().Len() {
 			w.methods[s.Methods().Get(i).Name()] = s.Methods().Get(i)
@@ -86,10 +85,10 @@ func (w *lockWorld) round(ctx context.Context, rng *rand.Rand, m *member) {
 		return
 	}
 	name := []protoreflect.Name{"Lock", "Campaign"}[rng.IntN(2)]
-	if _, err := w.call(soon, m, name, map[protoreflect.Name]any{"name": []byte(lockName), "lease": id}); err != nil {
+	if _, err := w.call(soon, m, name, map[protoreflect.Name]any{"name": []byte(w.name), "lease": id}); err != nil {
 		return
 	}
-	key := []byte(lockName + "/" + strconv.FormatInt(id, 16))
+	key := []byte(w.name + "/" + strconv.FormatInt(id, 16))
 	own, err := etcdserverpb.NewKVClient(m.conn).Range(soon, &etcdserverpb.RangeRequest{Key: key})
 	if err != nil || len(own.Kvs) == 0 {
 		return
@@ -121,7 +120,7 @@ func (w *lockWorld) write(ctx context.Context, m *member, key []byte, fence int6
 			Key: key, Target: etcdserverpb.Compare_CREATE, TargetUnion: &etcdserverpb.Compare_CreateRevision{CreateRevision: fence},
 		}},
 		Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestPut{
-			RequestPut: &etcdserverpb.PutRequest{Key: []byte(guarded), Value: strconv.AppendInt(nil, fence, 10)},
+			RequestPut: &etcdserverpb.PutRequest{Key: []byte(w.guarded), Value: strconv.AppendInt(nil, fence, 10)},
 		}}},
 	})
 	w.outside.Lock()
@@ -140,7 +139,7 @@ func (w *lockWorld) write(ctx context.Context, m *member, key []byte, fence int6
 // write that was accepted came from the holder of its moment, and holders' revisions only grow.
 func TestLocks(t *testing.T) {
 	c := newCluster(t, "loopback", 3, false)
-	w := newLockWorld(t, c)
+	w := newLockWorld(t, c, "lock")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	seed := rand.Uint64()
@@ -149,33 +148,43 @@ func TestLocks(t *testing.T) {
 	for i := range lockers {
 		contenders.Go(func() { w.contend(ctx, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
-	for round := range 4 {
-		w.holders(3)
-		victim := c.leader(t)
-		if round%2 == 0 {
-			victim.kill(t)
-		} else {
-			victim.signal(t, syscall.SIGSTOP)
-		}
-		anotherLeads(t, c, nil, victim)
-		w.holders(2)
-		if round%2 == 0 {
-			victim.restart(t)
-		} else {
-			victim.signal(t, syscall.SIGCONT)
-		}
-		eventually(t, "serving again", victim.serves)
+	for range 2 {
+		w.disturb(syscall.SIGKILL)
+		w.disturb(syscall.SIGSTOP)
 	}
-	eventually(t, "a late write that is refused", func(context.Context) error {
-		if w.refused.Load() == 0 {
-			return fmt.Errorf("%d late writes", w.late.Load())
-		}
-		return nil
-	})
+	eventually(t, "a late write that is refused", w.hasRefused)
 	stop()
 	contenders.Wait()
 	w.judge()
 	t.Logf("the lock was had %d times; %d late writes, %d refused by the cluster", w.held.Load(), w.late.Load(), w.refused.Load())
+}
+
+// disturb takes the leader away by a signal while the lock is had by one after the other, and brings it back.
+func (w *lockWorld) disturb(s syscall.Signal) {
+	w.t.Helper()
+	w.holders(3)
+	victim := w.c.leader(w.t)
+	if s == syscall.SIGKILL {
+		victim.kill(w.t)
+	} else {
+		victim.signal(w.t, s)
+	}
+	anotherLeads(w.t, w.c, nil, victim)
+	w.holders(2)
+	if s == syscall.SIGKILL {
+		victim.restart(w.t)
+	} else {
+		victim.signal(w.t, syscall.SIGCONT)
+	}
+	eventually(w.t, "serving again", victim.serves)
+}
+
+// hasRefused says no as long as no late write was refused.
+func (w *lockWorld) hasRefused(context.Context) error {
+	if w.refused.Load() == 0 {
+		return fmt.Errorf("%d late writes", w.late.Load())
+	}
+	return nil
 }
 
 // holders waits until the lock was had n times more.
@@ -194,13 +203,13 @@ func (w *lockWorld) holders(n int64) {
 func (w *lockWorld) judge() {
 	w.t.Helper()
 	kv := etcdserverpb.NewKVClient(w.c.leader(w.t).conn)
-	now, err := kv.Range(w.t.Context(), &etcdserverpb.RangeRequest{Key: []byte(guarded)})
+	now, err := kv.Range(w.t.Context(), &etcdserverpb.RangeRequest{Key: []byte(w.guarded)})
 	if err != nil || len(now.Kvs) != 1 {
 		w.t.Fatalf("the guarded key: %v %v", now, err)
 	}
 	newest, writes := int64(0), 0
 	for rev := now.Kvs[0].ModRevision; rev >= now.Kvs[0].CreateRevision; writes++ {
-		then, err := kv.Range(w.t.Context(), &etcdserverpb.RangeRequest{Key: []byte(guarded), Revision: rev})
+		then, err := kv.Range(w.t.Context(), &etcdserverpb.RangeRequest{Key: []byte(w.guarded), Revision: rev})
 		if err != nil || len(then.Kvs) != 1 {
 			w.t.Fatalf("the guarded key at %d: %v %v", rev, then, err)
 		}
@@ -214,7 +223,7 @@ func (w *lockWorld) judge() {
 		}
 		newest = fence
 		holder, err := kv.Range(w.t.Context(), &etcdserverpb.RangeRequest{
-			Key: []byte(lockName + "/"), RangeEnd: []byte(lockEnd), Revision: rev, Limit: 1,
+			Key: []byte(w.name + "/"), RangeEnd: []byte(w.name + "0"), Revision: rev, Limit: 1,
 			SortTarget: etcdserverpb.RangeRequest_CREATE, SortOrder: etcdserverpb.RangeRequest_ASCEND,
 		})
 		if err != nil || len(holder.Kvs) != 1 || holder.Kvs[0].CreateRevision != fence {
