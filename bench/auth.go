@@ -2,7 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -19,6 +25,35 @@ const (
 	pathAuthEnable   = "/etcdserverpb.Auth/AuthEnable"
 	pathAuthenticate = "/etcdserverpb.Auth/Authenticate"
 )
+
+// authWorks are puts and gets of a user, and logins.
+func authWorks(n scale) []work {
+	puts := unary{path: pathPut, inFlight: n.inFlight, body: randomPuts(n.keys, smallValue)}
+	gets := unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, false)}
+	simple := []work{
+		asUser("put-token", "put with the token of a user with one permission", 0, 0, n, puts),
+		asUser("get-token", "linearizable get, likewise", n.keys, smallValue, n, gets),
+	}
+	signed := []work{
+		asUser("put-jwt", "put with a signed token (RS256) of such a user", 0, 0, n, puts),
+		asUser("get-jwt", "linearizable get, likewise", n.keys, smallValue, n, gets),
+	}
+	for i := range signed {
+		signed[i].flags = signedTokens
+	}
+	return append(append(simple, signed...), loginWorks(n)...)
+}
+
+// signedTokens has a server sign its tokens with a new key.
+func signedTokens(dir string) ([]string, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	file := filepath.Join(dir, "key.pem")
+	return []string{"--auth-token=jwt,sign-method=RS256,ttl=1h,priv-key=" + file}, os.WriteFile(file, text, 0o600)
+}
 
 // asUser is a plain work whose calls show the token of a user who may use the
 // keys, and nothing else.
@@ -59,6 +94,6 @@ func logIn(ctx context.Context, address string) (string, error) {
 		}
 	}
 	var answer etcdserverpb.AuthenticateResponse
-	err := call(ctx, address, pathAuthenticate, &etcdserverpb.AuthenticateRequest{Name: "user", Password: "word"}, &answer)
+	err := call(ctx, address, pathAuthenticate, theUser(), &answer)
 	return answer.Token, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -120,7 +121,7 @@ func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 	var servers [2]*cluster
 	var loads [2]load
 	for i, command := range [][]string{p.a, p.b} {
-		s, err := newCluster(ctx, command, p.cores, filepath.Join(p.dir, w.name+"-"+side(i)), max(1, w.members))
+		s, err := p.server(ctx, w, i, command)
 		if err != nil {
 			return nil, err
 		}
@@ -143,6 +144,22 @@ func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 		rounds = append(rounds, round{A: samples[0], B: samples[1]})
 	}
 	return rounds, nil
+}
+
+// server starts one of the two servers of a work.
+func (p plan) server(ctx context.Context, w work, i int, command []string) (*cluster, error) {
+	dir := filepath.Join(p.dir, w.name+"-"+side(i))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if w.flags != nil {
+		more, err := w.flags(dir)
+		if err != nil {
+			return nil, err
+		}
+		command = append(slices.Clone(command), more...)
+	}
+	return newCluster(ctx, command, p.cores, dir, max(1, w.members))
 }
 
 func side(i int) string { return [2]string{"a", "b"}[i] }

@@ -21,6 +21,9 @@ type work struct {
 	prepare func(ctx context.Context, c *cluster) (load, error)
 	// members is how many members the server has, 0 for one.
 	members int
+	// flags, if not nil, returns flags of the server beside those of all; the
+	// files they name it makes in the directory.
+	flags func(dir string) ([]string, error)
 	// restarts: the load ends and starts processes itself, whose counters begin
 	// at zero. It has no warm-up.
 	restarts bool
@@ -43,6 +46,7 @@ type scale struct {
 	restartLots int   // keys of a large database that is started on
 	memoryKeys  []int
 	expiring    int // leases at once
+	logins      int   // at the same time
 }
 
 // fullScale is what the published table uses.
@@ -51,7 +55,7 @@ func fullScale() scale {
 		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
 		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256, upkeepBytes: 2 << 30,
 		listClients: []int{20, 50}, listBytes: 1 << 30,
-		restartLots: 1_000_000, memoryKeys: []int{200_000, 1_000_000}, expiring: 100_000,
+		logins: 500, restartLots: 1_000_000, memoryKeys: []int{200_000, 1_000_000}, expiring: 100_000,
 	}
 }
 
@@ -61,7 +65,7 @@ func shortScale() scale {
 		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
 		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32, upkeepBytes: 16 << 20,
 		listClients: []int{3}, listBytes: 16 << 20,
-		restartLots: 5000, memoryKeys: []int{2000}, expiring: 500,
+		logins: 10, restartLots: 5000, memoryKeys: []int{2000}, expiring: 500,
 	}
 }
 
@@ -81,10 +85,6 @@ func works(n scale) []work {
 			unary{path: pathPut, inFlight: 1, body: randomPuts(n.keys, smallValue)}),
 		plain("get", fmt.Sprintf("linearizable get of %d bytes, %d under way", smallValue, n.inFlight), n.keys, smallValue, n,
 			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, false)}),
-		asUser("put-token", "put with the token of a user with one permission", 0, 0, n,
-			unary{path: pathPut, inFlight: n.inFlight, body: randomPuts(n.keys, smallValue)}),
-		asUser("get-token", "linearizable get, likewise", n.keys, smallValue, n,
-			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, false)}),
 		plain("get-serializable", "the same, serializable", n.keys, smallValue, n,
 			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, true)}),
 		plain("range", fmt.Sprintf("range of %d keys of %d bytes", n.rangeKeys, largeValue), n.rangeKeys, largeValue, n,
@@ -98,6 +98,7 @@ func works(n scale) []work {
 	}
 	all = append(all, grantWork(n), keepAliveWork(n), expireWork(n), restartWork(n), restartLotsWork(n))
 	all = append(all, memoryWorks(n)...)
+	all = append(all, authWorks(n)...)
 	all = append(all, upkeepWorks(n)...)
 	all = append(all, listWorks(n)...)
 	return append(all, clusterWorks(n)...)
