@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -23,6 +25,8 @@ const (
 	receiveWindow = 1<<31 - 1
 	// defaultWindow is HTTP/2's window before any settings.
 	defaultWindow = 65535
+	// frameBytes is the largest frame that every server takes.
+	frameBytes = 16 << 10
 )
 
 // A conn is one HTTP/2 connection that carries gRPC calls as bytes. It is made
@@ -44,7 +48,8 @@ type conn struct {
 	nextID       uint32
 	window       int                // bytes that may be sent on the connection
 	owed         int                // bytes received and not yet given back to the server's window
-	long         map[uint32]*stream // the streams that carry many messages
+	long         map[uint32]*stream // the streams that carry many messages, or a large one
+	large        int                // of these, streams with a message that is not sent whole
 	streamWindow int                // the initial window of a stream, set by the server
 
 	status, message string // of the trailers being read
@@ -60,8 +65,9 @@ type conn struct {
 
 // A stream is the flow control of one long-lived stream.
 type stream struct {
-	window int // bytes that may be sent
-	owed   int // bytes received and not yet given back
+	window int    // bytes that may be sent
+	owed   int    // bytes received and not yet given back
+	unsent []byte // of a large message
 }
 
 // dial connects and sends the preface. timeout bounds the whole life of the
@@ -128,7 +134,7 @@ func (c *conn) flush() error { return c.out.Flush() }
 func (c *conn) start(path string, message []byte) (uint32, error) {
 	size := prefixBytes + len(message)
 	if size > c.streamWindow {
-		return 0, fmt.Errorf("a message of %d bytes is more than a stream's window of %d", len(message), c.streamWindow)
+		return c.startLarge(path, message)
 	}
 	if size > c.window {
 		return 0, nil
@@ -138,6 +144,50 @@ func (c *conn) start(path string, message []byte) (uint32, error) {
 		return 0, err
 	}
 	return id, c.writeMessage(id, message, true)
+}
+
+// startLarge is start for a message that goes as the server makes room for it.
+func (c *conn) startLarge(path string, message []byte) (uint32, error) {
+	id, err := c.headersOf(path)
+	if err != nil {
+		return 0, err
+	}
+	whole := binary.BigEndian.AppendUint32(make([]byte, 1, prefixBytes+len(message)), uint32(len(message)))
+	s := &stream{window: c.streamWindow, unsent: append(whole, message...)}
+	c.long[id] = s
+	c.large++
+	return id, c.sendRest(id, s)
+}
+
+// sendRest sends what there is room for of a large message.
+func (c *conn) sendRest(id uint32, s *stream) error {
+	for len(s.unsent) > 0 {
+		n := min(len(s.unsent), s.window, c.window, frameBytes)
+		if n <= 0 {
+			return nil
+		}
+		s.window, c.window = s.window-n, c.window-n
+		if err := c.framer.WriteData(id, n == len(s.unsent), s.unsent[:n]); err != nil {
+			return err
+		}
+		if s.unsent = s.unsent[n:]; len(s.unsent) == 0 {
+			c.large--
+		}
+	}
+	return nil
+}
+
+// sendRests goes on with large messages, the oldest first.
+func (c *conn) sendRests() error {
+	if c.large == 0 {
+		return nil
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.long)) {
+		if err := c.sendRest(id, c.long[id]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open opens a long-lived stream without a message.
@@ -194,8 +244,8 @@ func (c *conn) writeMessage(id uint32, message []byte, end bool) error {
 	c.block.Reset()
 	c.block.Write(prefix[:])
 	c.block.Write(message)
-	for c.block.Len() > 16<<10 { // the largest frame that every server takes
-		if err := c.framer.WriteData(id, false, c.block.Next(16<<10)); err != nil {
+	for c.block.Len() > frameBytes {
+		if err := c.framer.WriteData(id, false, c.block.Next(frameBytes)); err != nil {
 			return err
 		}
 	}
@@ -231,6 +281,7 @@ func (c *conn) read() error {
 		} else if s := c.long[f.StreamID]; s != nil {
 			s.window += int(f.Increment)
 		}
+		return c.sendRests()
 	case *http2.SettingsFrame:
 		return c.settings(f)
 	case *http2.PingFrame:
@@ -301,6 +352,9 @@ func (c *conn) headers(fragment []byte, complete bool) error {
 }
 
 func (c *conn) end(id uint32, err error) {
+	if s := c.long[id]; s != nil && len(s.unsent) > 0 {
+		c.large--
+	}
 	delete(c.long, id)
 	c.onEnd(id, err)
 }
@@ -315,7 +369,10 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		}
 		c.streamWindow = int(value)
 	}
-	return c.framer.WriteSettingsAck()
+	if err := c.framer.WriteSettingsAck(); err != nil {
+		return err
+	}
+	return c.sendRests()
 }
 
 // call makes one unary call and waits for its answer. It is for preparing, not
