@@ -1,6 +1,7 @@
 package node
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
@@ -16,6 +17,7 @@ func (n *Node) runLog() {
 	for {
 		select {
 		case <-n.writes.wake:
+			runtime.Gosched() // what is about to come goes into the same sync
 		case <-n.ctx.Done():
 			if err := n.cfg.Log.Write(batcher.Rest()); n.Err() == nil && !n.noRoom(err) { // a commit index is learnt again
 				n.fail(failed("write-ahead log", err))

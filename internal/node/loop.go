@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -86,6 +87,7 @@ func (n *Node) runLoop() {
 		l.turn()
 		select {
 		case <-n.wake:
+			runtime.Gosched() // who is about to ask for something goes first: it has its turn with the others
 		case <-ticker.C:
 			l.tick()
 		case <-n.ctx.Done():

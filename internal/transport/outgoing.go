@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -107,10 +108,11 @@ func (p *peer) serve(o *outgoing, w http.ResponseWriter, r *http.Request) {
 	defer cancel(nil)
 	defer context.AfterFunc(p.ctx, func() { cancel(errStopped) })()
 	out := newStreamWriter(p, o, w)
-	defer breakOn(ctx, func() { _ = out.rc.SetWriteDeadline(timePast()) })()
-	if err := out.begin(ctx); err != nil {
+	if err := out.begin(ctx, w); err != nil {
 		return
 	}
+	defer out.takeOver(r, cancel)()
+	defer breakOn(ctx, func() { _ = out.out.SetWriteDeadline(timePast()) })()
 	s := &stream{ctx: ctx, cancel: cancel, done: make(chan struct{})}
 	o.attach(s)
 	p.status.up()
@@ -143,32 +145,31 @@ func breakOn(ctx context.Context, f func()) (stop func()) {
 type streamWriter struct {
 	p     *peer
 	o     *outgoing
-	w     http.ResponseWriter
-	rc    *http.ResponseController
+	out   sink
 	enc   encoder
 	buf   []byte
 	batch []wire.Message
 }
 
 func newStreamWriter(p *peer, o *outgoing, w http.ResponseWriter) *streamWriter {
-	return &streamWriter{p: p, o: o, w: w, rc: http.NewResponseController(w), enc: newEncoder(o.kind)}
+	return &streamWriter{p: p, o: o, out: response{w, http.NewResponseController(w)}, enc: newEncoder(o.kind)}
 }
 
 // begin sends the head of the answer.
-func (s *streamWriter) begin(ctx context.Context) error {
+func (s *streamWriter) begin(ctx context.Context, w http.ResponseWriter) error {
 	if err := s.arm(ctx); err != nil {
 		return err
 	}
 	// The connection ends with the stream: a deadline that is set on it could hit a later request.
-	s.w.Header().Set("Connection", "close")
-	s.w.WriteHeader(http.StatusOK)
-	return s.rc.Flush()
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusOK)
+	return s.out.Flush()
 }
 
 // arm gives the next write its time. When ctx ends the deadline is moved into the past; looking at ctx after the deadline is set
 // makes sure that this is not undone.
 func (s *streamWriter) arm(ctx context.Context) error {
-	if err := s.rc.SetWriteDeadline(time.Now().Add(s.p.t.cfg.Timing.Write)); err != nil {
+	if err := s.out.SetWriteDeadline(time.Now().Add(s.p.t.cfg.Timing.Write)); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -185,6 +186,7 @@ func (s *streamWriter) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return errHungUp
 		case <-s.o.ready:
+			runtime.Gosched() // what is about to be said goes into the same write
 			err = s.writeQueued(ctx)
 		case <-timer.C:
 			s.buf = s.enc.heartbeat(s.buf[:0])
@@ -225,7 +227,7 @@ func (s *streamWriter) write(ctx context.Context) error {
 		if err := s.arm(ctx); err != nil {
 			return err
 		}
-		if _, err := s.w.Write(part); err != nil {
+		if _, err := s.out.Write(part); err != nil {
 			return err
 		}
 		b = b[len(part):]
@@ -246,5 +248,5 @@ func (s *streamWriter) flush(ctx context.Context) error {
 	if err := s.arm(ctx); err != nil {
 		return err
 	}
-	return s.rc.Flush()
+	return s.out.Flush()
 }
