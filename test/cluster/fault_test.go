@@ -25,6 +25,8 @@ type fault struct {
 	strike func(t *testing.T, c *cluster, w *workload, victim *member) (heal func())
 	// proof waits for the effect without which the test would show nothing.
 	proof func(t *testing.T, c *cluster, w *workload, victim *member)
+	// end is called when all is well again, before what clients saw is judged; it may be nil.
+	end func()
 }
 
 // faults is the table of what befalls a cluster.
@@ -256,6 +258,9 @@ func (f fault) run(t *testing.T, c *cluster) {
 		w.writtenThrough(t, m, healed)
 	}
 	w.neverStopped(t, began)
+	if f.end != nil {
+		f.end()
+	}
 	w.finish(t, c)
 }
 

@@ -16,14 +16,16 @@ import (
 
 // A cluster is the members of one test and what they share.
 type cluster struct {
-	network network
-	dir     string
-	token   string
-	members []*member // those that are meant to be in the cluster
-	last    int       // index of the newest member
-	program string    // empty: the one under test
-	extra   []string  // flags of every member, behind the usual ones
-	mount   bool      // every member must have a small file system of its own
+	network  network
+	dir      string
+	token    string
+	members  []*member // those that are meant to be in the cluster
+	last     int       // index of the newest member
+	program  string    // empty: the one under test
+	programs []string  // of the first members, in order, if they differ
+	users    bool      // connections log in when that is asked for
+	extra    []string  // flags of every member, behind the usual ones
+	mount    bool      // every member must have a small file system of its own
 }
 
 // newCluster starts n members and waits until each serves. Small gives each a

@@ -15,6 +15,8 @@ import (
 // flags are what a run can choose.
 var flags struct {
 	against  string
+	other    string
+	mixed    time.Duration
 	network  string
 	out      string
 	long     bool
@@ -25,11 +27,14 @@ var flags struct {
 	large    int
 }
 
-// program is the binary under test, through a link named etcd: a name that both parties answer to.
-var program string
+// program is the binary under test, through a link named etcd: a name that both parties answer to. other is that of a second kind of members,
+// empty without one.
+var program, other string
 
 func TestMain(m *testing.M) {
 	flag.StringVar(&flags.against, "against", os.Getenv("QUOIN_BINARY"), "binary to test; without one, cmd/quoin is built")
+	flag.StringVar(&flags.other, "other", "", "a second binary, for clusters of two kinds of members; without one they are left out")
+	flag.DurationVar(&flags.mixed, "mixedtime", 20*time.Second, "how long faults befall clusters of two kinds of members, all shapes together")
 	flag.StringVar(&flags.network, "network", networkAuto, "auto, namespaces (needs root) or loopback")
 	flag.StringVar(&flags.out, "out", os.TempDir(), "where failures leave logs and histories")
 	flag.BoolVar(&flags.small, "small-disks", true, "run the tests that need small file systems, which only root can make; false leaves them out")
@@ -63,7 +68,10 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if program, err = prepare(dir); err != nil {
+	if program, err = prepare(dir); err == nil && flags.other != "" {
+		other, err = filepath.Abs(flags.other)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -35,6 +35,8 @@ type member struct {
 	done    chan struct{} // closed when the process has ended
 	small   bool          // the directory is a small file system of its own
 	env     []string      // of the process, beside the test's own
+	program string        // empty: the cluster's
+	login   *login        // nil: without users
 	points  string        // where its fault points are served, if it has any
 }
 
@@ -51,16 +53,21 @@ func (c *cluster) newMember(t *testing.T) *member {
 		t.Fatal(err)
 	}
 	m.log = log
-	m.conn = dial(t, m.at.client)
+	if n := len(c.members); n < len(c.programs) {
+		m.program = c.programs[n]
+	}
+	if c.users {
+		m.login = &login{}
+	}
+	m.conn = dial(t, m.at.client, m.login.options()...)
 	c.members = append(c.members, m)
 	return m
 }
 
 // dial makes a connection that retries nothing by itself.
-func dial(t *testing.T, address string) *grpc.ClientConn {
+func dial(t *testing.T, address string, more ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(
-		"passthrough:///"+address,
+	conn, err := grpc.NewClient("passthrough:///"+address, append(more,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableRetry(),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -68,7 +75,7 @@ func dial(t *testing.T, address string) *grpc.ClientConn {
 			MinConnectTimeout: time.Second,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
-	)
+	)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +89,7 @@ func (m *member) peerURL() string { return "http://" + m.at.advertised }
 func (m *member) start(t *testing.T, cluster, state string) {
 	t.Helper()
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-	m.process = m.cluster.network.command(m.index, cmp.Or(m.cluster.program, program), append([]string{
+	m.process = m.cluster.network.command(m.index, cmp.Or(m.program, m.cluster.program, program), append([]string{
 		"--name=" + m.name, "--data-dir=" + filepath.Join(m.dir, "data"),
 		"--listen-client-urls=http://" + m.at.client, "--advertise-client-urls=http://" + m.at.client,
 		"--listen-peer-urls=http://" + m.at.peer, "--initial-advertise-peer-urls=" + m.peerURL(),

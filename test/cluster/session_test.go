@@ -76,6 +76,7 @@ func outcome(err error) (model.Failure, bool) {
 		return model.FailureKeyNotFound, false
 	}
 	refused := s.Code() == codes.InvalidArgument || s.Code() == codes.ResourceExhausted ||
+		s.Code() == codes.Unauthenticated || s.Code() == codes.PermissionDenied ||
 		s.Code() == codes.Unavailable && strings.Contains(s.Message(), "Error while dialing")
 	if refused {
 		return model.FailureRefused, false

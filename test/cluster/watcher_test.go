@@ -102,6 +102,9 @@ func (w *watcher) take(response *etcdserverpb.WatchResponse) bool {
 	if response.Created && !response.Canceled {
 		return false
 	}
+	if response.Canceled && notLoggedIn(response.CancelReason) {
+		return true // the next stream will be
+	}
 	r := model.WatchResponse{
 		Time: w.recorder.now(), Revision: response.Header.GetRevision(),
 		Canceled: response.Canceled, CompactRevision: response.CompactRevision,
