@@ -49,6 +49,8 @@ type unary struct {
 	inFlight    int // on all connections together
 	// body writes one request into buf[:0]; r is seeded per connection.
 	body func(r *rand.Rand, buf []byte) []byte
+	// choose takes the place of path and body where the calls differ.
+	choose func(r *rand.Rand, buf []byte) (path string, message []byte)
 	// limit ends the loop after so many calls if it is not 0.
 	limit int64
 	// token is shown with every call, if not empty.
@@ -140,7 +142,7 @@ func (l *unaryLoop) run(ctx context.Context, address string, length time.Duratio
 func (l *unaryLoop) fill(c *conn) error {
 	for len(l.sent) < l.slots && (l.unary.limit == 0 || l.begun < l.limit) {
 		if !l.ready {
-			l.buf, l.ready = l.body(l.random, l.buf[:0]), true
+			l.prepare()
 		}
 		id, err := c.start(l.path, l.buf)
 		if err != nil {
@@ -154,6 +156,16 @@ func (l *unaryLoop) fill(c *conn) error {
 		l.begun++
 	}
 	return nil
+}
+
+// prepare makes the next request.
+func (l *unaryLoop) prepare() {
+	l.ready = true
+	if l.choose != nil {
+		l.path, l.buf = l.choose(l.random, l.buf[:0])
+		return
+	}
+	l.buf = l.body(l.random, l.buf[:0])
 }
 
 func (l *unaryLoop) end(id uint32, err error) {

@@ -13,6 +13,7 @@
 //	go run .                      # everything, five rounds
 //	go run . -short               # a look whether all of it works
 //	go run . -works 'put|get'     # some rows
+//	go run . -long                # counts and pages of a million keys too
 //	go run . -a "path/to/etcd"    # etcd beside itself: the noise of the machine
 //	go run . -print raw.json      # the table of an earlier run
 package main
@@ -44,7 +45,8 @@ type options struct {
 	length             time.Duration
 	megabytes          int64
 	seed               uint64
-	short, pin, list   bool
+	short, long        bool
+	pin, list          bool
 }
 
 func main() {
@@ -71,6 +73,7 @@ func parse(args []string) (options, error) {
 	f.Int64Var(&o.megabytes, "size", 2048, "megabytes of the database of defrag and compact")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the random choices")
 	f.BoolVar(&o.short, "short", false, "small works, one short round: shows that everything runs, measures nothing")
+	f.BoolVar(&o.long, "long", false, "counts and pages of a million keys too")
 	f.BoolVar(&o.pin, "pin", true, "give servers and generator a processor each")
 	f.BoolVar(&o.list, "list", false, "list the works and end")
 	err := f.Parse(args)
@@ -121,6 +124,9 @@ func (o options) choose() ([]work, error) {
 		size = shortScale()
 	} else if o.megabytes > 0 {
 		size.upkeepBytes = o.megabytes << 20
+	}
+	if o.long {
+		size.large = append(size.large, longKeys)
 	}
 	var chosen []work
 	for _, w := range works(size) {

@@ -46,15 +46,18 @@ type scale struct {
 	restartLots int   // keys of a large database that is started on
 	memoryKeys  []int
 	expiring    int // leases at once
-	logins      int   // at the same time
+	logins      int // at the same time
+	listKeys    int // in one list
+	kubeKeys    int
+	behind      int // revisions that watchers catch up with
 }
 
 // fullScale is what the published table uses.
 func fullScale() scale {
 	return scale{
-		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000},
+		keys: 10_000, large: []int{20_000, 200_000}, rangeKeys: 1000, watchers: []int{100, 1000, 10_000},
 		leases: 1000, restartKeys: 100_000, catchUpKeys: 100_000, connections: 8, inFlight: 256, upkeepBytes: 2 << 30,
-		listClients: []int{20, 50}, listBytes: 1 << 30,
+		listClients: []int{20, 50}, listBytes: 1 << 30, listKeys: 20_000, kubeKeys: 10_000, behind: 20_000,
 		logins: 500, restartLots: 1_000_000, memoryKeys: []int{200_000, 1_000_000}, expiring: 100_000,
 	}
 }
@@ -64,7 +67,7 @@ func shortScale() scale {
 	return scale{
 		keys: 500, large: []int{2000, 8000}, rangeKeys: 1000, watchers: []int{100},
 		leases: 50, restartKeys: 2000, catchUpKeys: 2000, connections: 4, inFlight: 32, upkeepBytes: 16 << 20,
-		listClients: []int{3}, listBytes: 16 << 20,
+		listClients: []int{3}, listBytes: 16 << 20, listKeys: 500, kubeKeys: 500, behind: 200,
 		logins: 10, restartLots: 5000, memoryKeys: []int{2000}, expiring: 500,
 	}
 }
@@ -105,6 +108,8 @@ func works(n scale) []work {
 	all = append(all, authWorks(n)...)
 	all = append(all, upkeepWorks(n)...)
 	all = append(all, listWorks(n)...)
+	all = append(all, readWorks(n)...)
+	all = append(all, watchWorks(n)...)
 	return append(all, clusterWorks(n)...)
 }
 
