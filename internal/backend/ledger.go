@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/quoin-kv/quoin/internal/schema"
@@ -19,13 +20,14 @@ type stamp struct{ txid, index uint64 }
 
 // sumsMedium is where the checksums of a file outlive the process: a file
 // beside it. What is read from there counts only if it fits the file, so
-// nothing is synced, and nothing depends on a write.
+// nothing depends on a write, and nothing is synced but a new beginning.
 type sumsMedium interface {
 	read() (io.ReadCloser, error) // nil if there is nothing
 	replace(write func(io.Writer) error) error
 	append(b []byte) error
 	open() error // for appending to what is there
 	drop()       // there must be nothing afterwards
+	sync() error // what is there survives a power failure
 	close()
 }
 
@@ -131,7 +133,12 @@ func (l *ledger) begin(f *found, at stamp) {
 		l.bytes, l.whole = f.ledger, f.ledger
 		return
 	}
-	l.restart(at)
+	// What a crash has left of a transaction that never was must not come back: another one gets its id.
+	if l.restart(at); l.bytes > 0 {
+		if err := l.medium.sync(); err != nil {
+			l.lose("checksums of the database file cannot be made durable", err)
+		}
+	}
 }
 
 // settle begins the medium anew if it has become long, or was lost.
@@ -507,6 +514,8 @@ func (m *sumsFile) replace(write func(io.Writer) error) error {
 	m.file = f
 	return nil
 }
+
+func (m *sumsFile) sync() error { return errors.Join(m.file.Sync(), syncDir(filepath.Dir(m.path))) }
 
 func (m *sumsFile) append(b []byte) error {
 	if m.file == nil {

@@ -128,7 +128,8 @@ func appliedIn(p *pages, meta metaPage) (schema.Applied, error) {
 	return a, firstError(err, parseErr)
 }
 
-// evidence returns what the ledger says of the file, nil if it has nothing to say.
+// evidence returns what the ledger says of the file, nil if it has nothing to say. A ledger of the same transaction that names another log
+// position is evidence nonetheless: the position is damaged.
 func (f *found) evidence(medium sumsMedium) *contents {
 	if medium == nil {
 		return nil
@@ -140,7 +141,7 @@ func (f *found) evidence(medium sumsMedium) *contents {
 	}
 	defer r.Close()
 	c, at, size, clean := readLedger(r, f.stamp.txid)
-	if c == nil || at != f.stamp {
+	if c == nil || at.txid != f.stamp.txid {
 		f.notes = append(f.notes, fmt.Sprintf("checksums of the database file belong to transaction %d at index %d, the file is at %d, %d; taking them from the file",
 			at.txid, at.index, f.stamp.txid, f.stamp.index))
 		return nil
