@@ -1,0 +1,133 @@
+package grpcwire
+
+import "sync"
+
+// Sizes of what is written at once.
+const (
+	// inlineMax is how much the reading goroutine writes itself. More is left to a goroutine of its own, as it may take long.
+	inlineMax = 64 << 10
+	// keptMax is the largest buffer that is kept for other writes.
+	keptMax = 256 << 10
+)
+
+// outgoing is what is to be written to a connection.
+type outgoing struct {
+	out        []byte // frames
+	writing    bool   // somebody writes
+	corked     bool   // the reading goroutine writes when it is done with what it read
+	broken     bool   // writing has failed
+	calmed     *sync.Cond
+	sendWindow int // what the client's window for the connection takes
+	initial    int // what a new stream's takes
+	active     streamQueue
+	indexed    tableState
+	resized    int // one more than the size of the client's table that the next block must confirm; 0: none
+}
+
+// pending reports whether there is something to write.
+func (c *conn) pending() bool {
+	return len(c.mu.out) > 0 || c.mu.active.head != nil && c.mu.sendWindow > 0
+}
+
+// unlock gives c.mu back and has written what has been appended.
+func (c *conn) unlock() {
+	start := !c.mu.corked && !c.mu.writing && !c.mu.broken && c.pending()
+	if start {
+		c.mu.writing = true
+	}
+	c.mu.Unlock()
+	if start {
+		go c.write()
+	}
+}
+
+// flush writes what the reading goroutine has brought about.
+func (c *conn) flush() {
+	c.mu.Lock()
+	c.mu.corked = false
+	if c.mu.writing || c.mu.broken || !c.pending() {
+		c.mu.Unlock()
+		return
+	}
+	c.mu.writing = true
+	if c.pump(); len(c.mu.out) <= inlineMax {
+		c.writeOnce()
+	}
+	again := c.pending() && !c.mu.broken
+	if !again {
+		c.rest()
+	}
+	c.mu.Unlock()
+	if again {
+		go c.write()
+	}
+}
+
+// write writes until there is nothing more.
+func (c *conn) write() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.pump(); len(c.mu.out) > 0 && !c.mu.broken; c.pump() {
+		c.writeOnce()
+	}
+	c.rest()
+}
+
+// writeOnce writes out as it is, without c.mu.
+func (c *conn) writeOnce() {
+	b := c.mu.out
+	c.mu.out = c.server.buffer()
+	c.mu.Unlock()
+	_, err := c.net.Write(b)
+	c.server.keep(b)
+	if err != nil {
+		_ = c.net.Close() // for the reading goroutine to see
+	}
+	c.mu.Lock()
+	c.mu.broken = c.mu.broken || err != nil
+	c.mu.calmed.Broadcast()
+}
+
+// rest ends writing.
+func (c *conn) rest() {
+	c.mu.writing = false
+	if len(c.mu.out) == 0 || c.mu.broken {
+		c.server.keep(c.mu.out)
+		c.mu.out = nil
+	}
+	c.mu.calmed.Broadcast()
+}
+
+// awaitRoom waits while the client does not read: then we do not read either.
+func (c *conn) awaitRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.mu.out) > outMax && !c.mu.broken && c.mu.writing {
+		c.mu.calmed.Wait()
+	}
+}
+
+// awaitWriter waits until nobody writes.
+func (c *conn) awaitWriter() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.mu.writing {
+		c.mu.calmed.Wait()
+	}
+}
+
+// buffer is an empty buffer for frames.
+func (s *Server) buffer() []byte {
+	if b, ok := s.buffers.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+// keep takes a buffer back.
+func (s *Server) keep(b []byte) {
+	if cap(b) > 0 && cap(b) <= keptMax {
+		b = b[:0]
+		s.buffers.Put(&b)
+	}
+}
