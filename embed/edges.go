@@ -33,7 +33,7 @@ const (
 //
 // Invariant: after close no handler runs and none will.
 type edges struct {
-	grpc    *grpc.Server
+	grpc    v3.Server
 	http    *http.Server
 	metrics *http.Server       // for those who may see nothing else
 	cut     context.CancelFunc // ends the contexts of HTTP requests
@@ -188,14 +188,14 @@ func (e *edges) announce(logger *slog.Logger) {
 // grpcLimit is the largest message that the gRPC server takes, in bytes.
 func grpcLimit(cfg *config.Config) int { return int(cfg.MaxRequestBytes) + config.GRPCOverheadBytes }
 
-func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *slog.Logger, tracing *ops.Tracing) *grpc.Server {
+func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *slog.Logger, tracing *ops.Tracing) v3.Server {
 	calls := m.GRPC(cfg.Metrics == "extensive", v3.Catalog())
 	opts := v3.Options{
 		StopOnDefragment: cfg.Features.Enabled(config.StopGRPCServiceOnDefrag),
 		Limits: v3.Limits{
 			MaxRequestBytes: grpcLimit(cfg), MaxStreams: streams(cfg),
 			KeepAliveMinTime: cfg.KeepAliveMinTime, KeepAliveInterval: cfg.KeepAliveInterval, KeepAliveTimeout: cfg.KeepAliveTimeout,
-			RequestsPerSecond: cfg.MaxRequestsPerSecond,
+			HandshakeTime: handshakeTimeout, HeaderListBytes: port.MaxHeaderBytes, RequestsPerSecond: cfg.MaxRequestsPerSecond,
 		},
 		Unary:        []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
 		Stream:       []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
@@ -205,11 +205,14 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *s
 		Slow: v3.SlowCalls{
 			Logger: logger, After: cfg.WarningUnary, Count: func(step string) { m.SlowRequests.WithLabelValues(step).Inc() },
 		},
-		Options: append(tracing.ServerOptions(),
-			grpc.Creds(arrived{}), grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(port.MaxHeaderBytes)),
+		Reference: cfg.GRPCServer == config.GRPCGo, Stats: tracing.Stats(), Credentials: arrived{},
 	}
 	if cfg.LogLevel == debugLevel {
 		opts.Unary, opts.Stream = append(opts.Unary, ops.NoteUnary), append(opts.Stream, ops.NoteStream)
+		opts.InterceptAll = true
+	}
+	if opts.Reference {
+		logger.Info("gRPC is served by the server that is there to compare with", "server", config.GRPCGo)
 	}
 	return v3.NewServer(svc, opts)
 }

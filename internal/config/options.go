@@ -61,6 +61,7 @@ type Config struct {
 	RangeBudgetBytes     int64  // bytes of range answers under way at once; 0 none
 	MaxConnections       uint   // client connections; 0 unlimited
 	MaxRequestsPerSecond uint   // of all clients together; 0 unlimited
+	GRPCServer           string // who serves gRPC: "quoin" or GRPCGo
 	EnableV2             bool   // the old API of keys
 	V2Prefix             string // of the keys that it shows; ends with a slash
 
@@ -151,6 +152,12 @@ type Tracing struct {
 	SamplingRate                     int // spans kept of a million
 }
 
+// The server sides of gRPC: ours, and the one that is there to compare with.
+const (
+	ownGRPC = "quoin"
+	GRPCGo  = "grpc-go"
+)
+
 // Limits that the contract fixes.
 const (
 	DefaultQuotaBytes    = 2 << 30 // when the quota option is 0
@@ -187,7 +194,7 @@ func Default() *Config {
 		RaftReadTimeout: minPeerTimeout, RaftWriteTimeout: minPeerTimeout,
 		AutoCompactionMode: compactPeriodic, AutoCompactionRetention: "0",
 		CompactHashCheckTime: time.Minute, DowngradeCheckTime: 5 * time.Second,
-		AutoDefragPercent: 50, DiskReserveMegabytes: 64, RangeBudgetBytes: 256 << 20, V2Prefix: "/v2/",
+		AutoDefragPercent: 50, DiskReserveMegabytes: 64, RangeBudgetBytes: 256 << 20, V2Prefix: "/v2/", GRPCServer: ownGRPC,
 		LogRotationJSON: `{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}`,
 		Tracing:         Tracing{Address: "localhost:4317", ServiceName: "etcd"},
 		Logger:          "zap", LogLevel: "info", LogFormat: "json", LogOutputs: Words{"default"}, Metrics: "basic",

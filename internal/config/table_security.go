@@ -98,6 +98,7 @@ func (c *Config) ownOptions(add adder) {
 	add(g, "range-budget-bytes", signed64(&c.RangeBudgetBytes), "bytes of answers to range requests under way at once (0: no bound)")
 	add(g, "max-connections", unsigned(&c.MaxConnections), "client connections at once (0: no bound)")
 	add(g, "max-requests-per-second", unsigned(&c.MaxRequestsPerSecond), "requests that this member takes in a second (0: no bound)")
+	add(g, "grpc-server", choice(&c.GRPCServer, ownGRPC, GRPCGo), "server side of gRPC: quoin, or grpc-go to compare with")
 	add(g, "enable-v2", boolean(&c.EnableV2), "serve the v2 API under /v2/, as a view of the same keys")
 	add(g, "v2-prefix", text(&c.V2Prefix), "what the keys begin with that the v2 API shows; ends with a slash")
 }

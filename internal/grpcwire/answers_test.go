@@ -145,7 +145,7 @@ func differences() map[string]string {
 		// RFC 9113, section 8.3.1 and 8.2.2: malformed.
 		"no method": malformed, "no path": malformed, "no scheme": malformed, "other te": malformed, "wrong content length": malformed,
 		// grpc-go closes the connection.
-		"large header": `[:status: 431][content-type: application/grpc][grpc-status: 8][grpc-message: grpc: metadata larger than max (65536)]`,
+		"large header": `[:status: 431][content-type: application/grpc][grpc-message: grpc: metadata larger than max (65536)][grpc-status: 8]`,
 		// The parameter is no part of a subtype.
 		"parameter": `[:status: 200][content-type: application/grpc] body="\x00\x00\x00\x00\x05hello" [grpc-status: 0]`,
 		// Trailers of a client are allowed.

@@ -121,8 +121,10 @@ func (t *call) finish(err error) {
 	c.mu.Lock()
 	switch {
 	case t.closed:
+	case t.partial && t.ctx.Err() == nil:
+		_ = c.net.Close() // the client cannot tell otherwise that it may ask again
 	case t.partial:
-		c.mu.out = appendReset(c.mu.out, t.id, http2.ErrCodeInternal)
+		c.mu.out = appendReset(c.mu.out, t.id, http2.ErrCodeCancel)
 		if !t.remoteDone {
 			c.mu.left.add(t.id)
 		}
@@ -139,15 +141,19 @@ func (t *call) Context() context.Context { return t.ctx }
 
 // RecvMsg receives a message into m. io.EOF: the client has sent all.
 func (t *call) RecvMsg(m any) error {
-	in, err := t.receive()
-	if err != nil {
+	if err := t.awaitMessage(); err != nil {
 		return err
 	}
-	data := in.data
-	if in.compressed {
-		if data, err = decompress(t.head.encoding, data, t.conn.server.limits.ReceiveBytes); err != nil {
-			return err
-		}
+	t.conn.mu.Lock()
+	if len(t.inbox) == 0 { // the call has ended just now
+		t.conn.mu.Unlock()
+		return t.RecvMsg(m)
+	}
+	in := t.take()
+	t.conn.unlock()
+	data, err := t.plain(in)
+	if err != nil {
+		return err
 	}
 	if err := t.conn.server.codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, m); err != nil {
 		return status.Errorf(codes.Internal, "grpc: failed to unmarshal the received message: %v", err)
@@ -158,25 +164,30 @@ func (t *call) RecvMsg(m any) error {
 	return nil
 }
 
-// receive waits for a message.
-func (t *call) receive() (received, error) {
-	c := t.conn
+// plain is a message without its compression.
+func (t *call) plain(in received) ([]byte, error) {
+	if !in.compressed {
+		return in.data, nil
+	}
+	return decompress(t.head.encoding, in.data, t.conn.server.limits.ReceiveBytes)
+}
+
+// awaitMessage waits for a message, or returns why there will be none.
+func (t *call) awaitMessage() error {
 	for {
-		c.mu.Lock()
-		if len(t.inbox) > 0 {
-			m := t.take()
-			c.unlock()
-			return m, nil
-		}
-		err := t.inEnd
-		c.mu.Unlock()
-		if err != nil {
-			return received{}, err
+		t.conn.mu.Lock()
+		there, err := len(t.inbox) > 0, t.inEnd
+		t.conn.mu.Unlock()
+		switch {
+		case there:
+			return nil
+		case err != nil:
+			return err
 		}
 		select {
 		case <-t.wake:
 		case <-t.ctx.Done():
-			return received{}, status.FromContextError(t.ctx.Err()).Err()
+			return status.FromContextError(t.ctx.Err()).Err()
 		}
 	}
 }
@@ -188,14 +199,31 @@ func (t *call) take() received {
 	if t.inbox = t.inbox[1:]; len(t.inbox) == 0 {
 		t.inbox = nil
 	}
-	if t.head.method.starts() && !t.closed {
-		t.unread -= len(m.data) + prefixBytes
-		t.conn.mu.held -= len(m.data)
-		if !t.remoteDone {
-			t.conn.widen(&t.stream)
-		}
-	}
+	t.taken(len(m.data)+prefixBytes, len(m.data))
 	return m
+}
+
+// takeAll takes all messages of the inbox. c.mu is held.
+func (t *call) takeAll() []received {
+	list, bytes := t.inbox, 0
+	for _, m := range list {
+		bytes += len(m.data)
+	}
+	t.inbox = nil
+	t.taken(bytes+len(list)*prefixBytes, bytes)
+	return list
+}
+
+// taken lets the client send as much as the handler has taken.
+func (t *call) taken(unread, held int) {
+	if !t.head.method.starts() || t.closed {
+		return
+	}
+	t.unread -= unread
+	t.conn.mu.held -= held
+	if !t.remoteDone {
+		t.conn.widen(&t.stream)
+	}
 }
 
 // SendMsg sends m. It waits while the client does not take what was sent before.

@@ -11,3 +11,28 @@ type MessageStream interface {
 	// belong to the caller. The error is that of RecvMsg, which must not be called at the same time.
 	RecvMessages(messages [][]byte) ([][]byte, error)
 }
+
+// SendMessages sends messages with their prefixes.
+func (t *transportStream) SendMessages(b []byte) error {
+	return (*call)(t).sendPiece(piece{data: b, borrowed: true}, "", queueMax)
+}
+
+// RecvMessages receives all messages that have arrived.
+func (t *transportStream) RecvMessages(messages [][]byte) ([][]byte, error) {
+	full := (*call)(t)
+	if err := full.awaitMessage(); err != nil {
+		return messages, err
+	}
+	c := full.conn
+	c.mu.Lock()
+	list := full.takeAll()
+	c.unlock()
+	for _, m := range list {
+		data, err := full.plain(m)
+		if err != nil {
+			return messages, err
+		}
+		messages = append(messages, data)
+	}
+	return messages, nil
+}

@@ -122,14 +122,14 @@ func (c *conn) appendStatusOK() {
 
 // appendEnding sends the trailers of a call, which are its header too if there was none.
 func (c *conn) appendEnding(s *stream, e *ending) {
+	if s.full != nil && len(s.full.header) > 0 {
+		c.appendHeader(s, s.full.header, "")
+	}
 	start := c.beginBlock(s.id, http2.FlagHeadersEndStream)
 	if !s.headerSent {
 		s.headerSent = true
 		c.mu.out = append(c.mu.out, statusOK)
 		c.appendContentType(s.head.subtype)
-		if s.full != nil {
-			c.mu.out = appendMetadata(c.mu.out, s.full.header)
-		}
 	}
 	if e.status == nil {
 		c.appendStatusOK()

@@ -2,6 +2,7 @@ package grpcwire
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
@@ -33,6 +34,8 @@ type piece struct {
 	prefix [prefixBytes]byte
 	head   int // bytes of prefix still to be sent
 	data   []byte
+	// borrowed says that the bytes stay as they are only as long as the call of send takes.
+	borrowed bool
 }
 
 func (p *piece) size() int { return p.head + len(p.data) }
@@ -61,6 +64,9 @@ func (c *conn) send(s *stream, p piece) {
 		c.mu.out = append(b, p.data...)
 		c.spent(s, n)
 		return
+	}
+	if p.borrowed {
+		p.data = slices.Clone(p.data)
 	}
 	s.queue = append(s.queue, p)
 	s.queued += p.size()

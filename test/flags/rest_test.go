@@ -139,6 +139,12 @@ func ownScenarios() []scenario {
 				t.Errorf("%d connections are served", served)
 			}
 		}},
+		{name: "grpc", flags: "grpc-server", options: fixed(options{"grpc-server": "grpc-go"}), see: func(t *testing.T, m *member) {
+			put(t, m.client(t), 1, "x")
+			if len(m.logs("gRPC is served by the server that is there to compare with")) != 1 {
+				t.Error("another server")
+			}
+		}},
 		{name: "rate", flags: "max-requests-per-second", options: fixed(options{"max-requests-per-second": 5}), see: func(t *testing.T, m *member) {
 			c := m.client(t)
 			refused := false

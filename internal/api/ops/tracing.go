@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
-	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 )
 
 // TracingConfig says where spans go and which calls have some.
@@ -61,15 +61,15 @@ func StartTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	)}, nil
 }
 
-// ServerOptions are what makes a gRPC server trace its calls.
-func (t *Tracing) ServerOptions() []grpc.ServerOption {
+// Stats is what has a gRPC server trace its calls. nil: it does not.
+func (t *Tracing) Stats() stats.Handler {
 	if t == nil {
 		return nil
 	}
-	return []grpc.ServerOption{grpc.StatsHandler(otelgrpc.NewServerHandler(
+	return otelgrpc.NewServerHandler(
 		otelgrpc.WithTracerProvider(t.provider), otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
 		otelgrpc.WithPropagators(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})),
-	))}
+	)
 }
 
 // Close sends what waits, for a short time, and stops.

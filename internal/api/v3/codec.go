@@ -34,8 +34,21 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if f, ok := v.(*frame); ok {
-		f.bytes = data.Materialize()
+		if whole, ok := only(data); ok {
+			f.bytes = whole
+		} else {
+			f.bytes = data.Materialize()
+		}
 		return nil
 	}
 	return c.proto.Unmarshal(data, v)
+}
+
+// only returns the bytes of a message in one piece that nobody takes back.
+func only(data mem.BufferSlice) ([]byte, bool) {
+	if len(data) != 1 {
+		return nil, false
+	}
+	b, ok := data[0].(mem.SliceBuffer)
+	return b, ok
 }

@@ -6,14 +6,17 @@ package v3
 import (
 	"context"
 	"math"
+	"net"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/stats"
 
 	"github.com/quoin-kv/quoin/internal/grpcwire"
 	"github.com/quoin-kv/quoin/internal/service"
@@ -26,15 +29,24 @@ type Limits struct {
 	KeepAliveMinTime  time.Duration // a client that pings more often is cut off
 	KeepAliveInterval time.Duration // idle time before we ping, 0 for never
 	KeepAliveTimeout  time.Duration
-	RequestsPerSecond uint // of all clients together, 0 for no bound
+	HandshakeTime     time.Duration // for the first bytes of HTTP/2
+	HeaderListBytes   uint32        // of a call's metadata
+	RequestsPerSecond uint          // of all clients together, 0 for no bound
 }
 
 // Options are the interceptors and server options that an assembly adds, for metrics and the like.
 type Options struct {
-	Limits  Limits
-	Unary   []grpc.UnaryServerInterceptor
-	Stream  []grpc.StreamServerInterceptor
-	Options []grpc.ServerOption
+	Limits Limits
+	Unary  []grpc.UnaryServerInterceptor
+	Stream []grpc.StreamServerInterceptor
+	// Reference has grpc-go serve, to compare with.
+	Reference bool
+	// InterceptAll has every call pass the interceptors, also the hottest ones, which are served without a goroutine each otherwise.
+	InterceptAll bool
+	// Stats is told about all calls; may be nil.
+	Stats stats.Handler
+	// Credentials tell what a connection has come through.
+	Credentials credentials.TransportCredentials
 	// Observe counts a call by its kind ("unary", "stream") and the API version that its client says it speaks; may be nil.
 	Observe func(kind, clientVersion string)
 	// Count is what counts the calls of a unary method that is served without interceptors; may be nil.
@@ -46,47 +58,83 @@ type Options struct {
 	StopOnDefragment bool
 }
 
-// streamWorkers is the number of goroutines that are kept for calls; more are started as needed. A kept one has grown its stack already,
+// streamWorkers is the number of goroutines that grpc-go keeps for calls; more are started as needed. A kept one has grown its stack already,
 // which costs a sixth of a small call.
 const streamWorkers = 256
 
-// NewServer returns a gRPC server with every service of the client port registered. The caller serves listeners with it and stops it.
-func NewServer(svc *service.Service, opts Options) *grpc.Server {
-	unary, stream, _ := opts.chains(svc)
-	server := grpc.NewServer(append([]grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec()),
-		grpc.WaitForHandlers(true),
-		grpc.NumStreamWorkers(streamWorkers),
-		grpc.MaxRecvMsgSize(opts.Limits.MaxRequestBytes),
-		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(opts.Limits.MaxStreams),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.Limits.KeepAliveMinTime}),
-		grpc.KeepaliveParams(opts.Limits.params()),
-		grpc.ChainUnaryInterceptor(unary...),
-		grpc.ChainStreamInterceptor(stream...),
-	}, opts.Options...)...)
-	register(server, svc, opts.StopOnDefragment)
-	return server
+// Server is a server of gRPC.
+type Server interface {
+	grpc.ServiceRegistrar
+	// GetServiceInfo describes the services by name.
+	GetServiceInfo() map[string]grpc.ServiceInfo
+	// Serve serves the connections of a listener until Stop or GracefulStop.
+	Serve(l net.Listener) error
+	// GracefulStop lets no more calls in, and returns when those under way have ended.
+	GracefulStop()
+	// Stop ends all calls, and returns when no handler runs any more.
+	Stop()
 }
 
-// NewWire is NewServer on our own server side of gRPC, where the hottest calls are served without a goroutine each; if all is set they are not,
-// and every call passes the interceptors. The library's server options do not count for it: what they say is said in with, whose limits for
-// messages, streams and keep-alive, codec and interceptors are filled in.
-func NewWire(svc *service.Service, opts Options, with grpcwire.Options, all bool) *grpcwire.Server {
-	unary, stream, limit := opts.chains(svc)
-	with.Codec, with.Unary, with.Stream = newCodec(), unary, stream
-	with.Limits.ReceiveBytes, with.Limits.Streams = opts.Limits.MaxRequestBytes, opts.Limits.MaxStreams
-	with.Limits.KeepAliveMinTime, with.Limits.KeepAliveInterval = opts.Limits.KeepAliveMinTime, opts.Limits.KeepAliveInterval
-	with.Limits.KeepAliveTimeout = opts.Limits.KeepAliveTimeout
-	server := grpcwire.New(with)
+// NewServer returns a gRPC server with every service of the client port registered. The caller serves listeners with it and stops it.
+func NewServer(svc *service.Service, opts Options) Server {
+	var limit *rate
+	opts.Unary, opts.Stream, limit = opts.chains(svc)
+	if opts.Reference {
+		server := newReference(opts)
+		register(server, svc, opts.StopOnDefragment)
+		return server
+	}
+	server := newWire(opts)
 	register(server, svc, opts.StopOnDefragment)
-	if !all {
+	if !opts.InterceptAll {
 		d := newDirect(svc, &opts, limit)
 		for name := range d.methods {
 			server.Direct(name, d)
 		}
 	}
 	return server
+}
+
+// newWire makes a server of our own.
+func newWire(opts Options) *grpcwire.Server {
+	l := &opts.Limits
+	return grpcwire.New(grpcwire.Options{
+		Codec: newCodec(), Unary: opts.Unary, Stream: opts.Stream, Stats: opts.Stats, Credentials: opts.Credentials,
+		Limits: grpcwire.Limits{
+			ReceiveBytes: l.MaxRequestBytes, Streams: l.MaxStreams, HeaderListBytes: l.HeaderListBytes, HandshakeTime: l.HandshakeTime,
+			KeepAliveMinTime: l.KeepAliveMinTime, KeepAliveInterval: l.KeepAliveInterval, KeepAliveTimeout: l.KeepAliveTimeout,
+		},
+	})
+}
+
+// newReference makes a server of grpc-go.
+func newReference(opts Options) *grpc.Server {
+	l := &opts.Limits
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.MaxRecvMsgSize(l.MaxRequestBytes),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(l.MaxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: l.KeepAliveMinTime}),
+		grpc.KeepaliveParams(l.params()),
+		grpc.ChainUnaryInterceptor(opts.Unary...),
+		grpc.ChainStreamInterceptor(opts.Stream...),
+	}
+	if l.HandshakeTime > 0 {
+		options = append(options, grpc.ConnectionTimeout(l.HandshakeTime))
+	}
+	if l.HeaderListBytes > 0 {
+		options = append(options, grpc.MaxHeaderListSize(l.HeaderListBytes))
+	}
+	if opts.Credentials != nil {
+		options = append(options, grpc.Creds(opts.Credentials))
+	}
+	if opts.Stats != nil {
+		options = append(options, grpc.StatsHandler(opts.Stats))
+	}
+	return grpc.NewServer(options...)
 }
 
 // chains is the interceptors that a call passes, in order, and the bound on the rate of calls among them, nil if there is none.
@@ -144,11 +192,19 @@ func answerFrame(ctx context.Context, a service.Answer) (any, error) {
 		return &frame{bytes: a.Bytes}, nil
 	}
 	f := &frame{sending: newSending(a.Large)}
-	if err := grpc.SetSendCompressor(ctx, encoding.Identity); err != nil {
+	if err := leaveUncompressed(ctx); err != nil {
 		f.sending.giveUp()
 		return nil, err
 	}
 	return f, nil
+}
+
+// leaveUncompressed has the answer of a call sent as it is.
+func leaveUncompressed(ctx context.Context) error {
+	if t, ok := grpc.ServerTransportStreamFromContext(ctx).(grpcwire.CompressorSetter); ok {
+		return t.SetSendCompressor(encoding.Identity)
+	}
+	return grpc.SetSendCompressor(ctx, encoding.Identity)
 }
 
 // bytesDesc is a generated service description with handlers that work on frames. Every method of the service must have its handler.

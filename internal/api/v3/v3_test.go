@@ -36,7 +36,7 @@ type edge struct {
 	lease   pb.LeaseClient
 	cluster pb.ClusterClient
 	maint   pb.MaintenanceClient
-	server  *grpc.Server
+	server  Server
 	stop    func()
 }
 
