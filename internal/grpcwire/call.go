@@ -41,6 +41,8 @@ func (c *conn) newCall() *Call {
 	if n := len(c.mu.calls); n > 0 {
 		k := c.mu.calls[n-1]
 		c.mu.calls = c.mu.calls[:n-1]
+		*k = Call{}
+		k.direct = k
 		return k
 	}
 	k := new(Call)
@@ -56,8 +58,7 @@ func (c *conn) recycle(k *Call) {
 	if k.cancel != nil || c.mu.gone || len(c.mu.calls) >= callsKept {
 		return // its context has the call's metadata, and may be kept
 	}
-	*k = Call{}
-	k.direct = k
+	k.first = nil // the rest is forgotten when the call becomes another one: until then it is known to be closed
 	c.mu.calls = append(c.mu.calls, k)
 }
 
