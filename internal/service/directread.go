@@ -26,6 +26,7 @@ type readBatch struct {
 	users  *auth.State
 	waited time.Duration // for the read index
 	out    []byte        // room for answers, each of which is handed out once
+	one    [1][]byte     // scratch of get
 	left   int           // calls to come that may need some
 }
 
@@ -144,6 +145,10 @@ func (b *readBatch) read(r *request.Range) (response []byte, usual bool, err err
 
 // lookUp finds the records of a range.
 func (b *readBatch) lookUp(r *request.Range) (result request.RangeResult, usual bool, err error) {
+	if plain(r) {
+		result, err = b.get(r.Key)
+		return result, true, err
+	}
 	q := b.svc.pages.query(machine.Query(r), b.view)
 	keys, err := keysRead(b.view, q)
 	if err != nil || keys > directKeysMax {
@@ -154,6 +159,22 @@ func (b *readBatch) lookUp(r *request.Range) (result request.RangeResult, usual 
 		b.svc.pages.remember(q, b.view, result.More)
 	}
 	return result, true, err
+}
+
+// plain reports whether a range is one key as it is now.
+func plain(r *request.Range) bool {
+	filters := r.MinModRevision | r.MaxModRevision | r.MinCreateRevision | r.MaxCreateRevision
+	return len(r.RangeEnd) == 0 && r.Revision <= 0 && !r.KeysOnly && !r.CountOnly && filters == 0
+}
+
+// get finds the record of one key. The result is good until the next one.
+func (b *readBatch) get(key []byte) (result request.RangeResult, err error) {
+	item, ok := b.view.Get(key)
+	if !ok {
+		return result, nil
+	}
+	b.one[0], err = b.view.Record(item.Rev)
+	return request.RangeResult{KVs: b.one[:], Count: 1}, err
 }
 
 // refuse ends a call that was not read for.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -231,5 +232,63 @@ func TestDirectCallsEnd(t *testing.T) {
 	c := newWired(t, pb.KV_Put_FullMethodName, &pb.PutRequest{Key: []byte("k")})
 	if serveWired(d, c); !c.left {
 		t.Error("a learner serves a call")
+	}
+}
+
+// rewired is a call that is made again and again.
+type rewired struct {
+	*wired
+	sum *sync.WaitGroup
+}
+
+func (c *rewired) OnCancel(func()) {}
+func (c *rewired) Answer([]byte)   { c.sum.Done() }
+func (c *rewired) Fail(err error)  { panic(err) }
+func (c *rewired) Go()             { panic("left") }
+
+// hotBatch is 64 calls that come together, and how to serve them.
+func hotBatch(t testing.TB, method string, in proto.Message) (serve func()) {
+	m := servicetest.Start(t, servicetest.NewDisks(t, 1))
+	check(t, m.Probe(t.Context(), true))
+	d := newDirect(m.Service, &Options{Slow: SlowCalls{After: time.Hour}, Observe: func(string, string) {}}, nil)
+	raw, err := proto.Marshal(in)
+	check(t, err)
+	sum := new(sync.WaitGroup)
+	var calls []*rewired
+	for range hotCalls {
+		calls = append(calls, &rewired{&wired{method: method, raw: raw}, sum})
+	}
+	return func() {
+		sum.Add(hotCalls)
+		serveDirect(d, calls)
+		sum.Wait()
+	}
+}
+
+const hotCalls = 64
+
+// TestDirectAllocations holds what the hottest calls allocate from here to the disks, in a batch of 64.
+func TestDirectAllocations(t *testing.T) {
+	put := hotBatch(t, pb.KV_Put_FullMethodName, &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 100)})
+	get := hotBatch(t, pb.KV_Range_FullMethodName, &pb.RangeRequest{Key: []byte("k")})
+	for _, one := range []struct {
+		what  string
+		serve func()
+		most  float64
+	}{{"put", put, 7}, {"get", get, 0.5}} {
+		if each := testing.AllocsPerRun(200, one.serve) / hotCalls; each > one.most {
+			t.Errorf("a %s allocates %.2f times, at most %v are allowed", one.what, each, one.most)
+		}
+	}
+}
+
+// BenchmarkGetBatch measures one of 64 gets that come together.
+func BenchmarkGetBatch(b *testing.B) {
+	serve := hotBatch(b, pb.KV_Range_FullMethodName, &pb.RangeRequest{Key: []byte("k")})
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%hotCalls == 0 {
+			serve()
+		}
 	}
 }
