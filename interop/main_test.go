@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quoin-kv/quoin/interop/process"
 	"go.uber.org/goleak"
@@ -22,6 +23,7 @@ type suiteFlags struct {
 	files   int
 
 	takeovers int
+	mixedTime time.Duration
 }
 
 var (
@@ -37,6 +39,7 @@ func TestMain(m *testing.M) {
 	flag.IntVar(&flags.cycles, "cycles", 50, "how often the crash test kills the server")
 	flag.IntVar(&flags.files, "files", 0, "how many source files the main job loads; 0 is all")
 	flag.IntVar(&flags.takeovers, "takeovers", 3, "how many histories of data directories TestTakeover makes")
+	flag.DurationVar(&flags.mixedTime, "mixedtime", 20*time.Second, "how long faults befall clusters of both programs")
 	flag.Parse()
 	os.Exit(run(m))
 }

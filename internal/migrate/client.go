@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -113,14 +114,19 @@ func (l *live) members(ctx context.Context) (*Survey, *clientv3.Client, error) {
 	return nil, nil, errors.Join(failures...)
 }
 
-func (l *live) list(ctx context.Context, endpoint string) (*clientv3.Client, *clientv3.MemberListResponse, error) {
+func (l *live) list(ctx context.Context, endpoint string) (*clientv3.Client, *etcdserverpb.MemberListResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	c, err := l.client(endpoint)
 	if err != nil {
 		return nil, nil, err
 	}
-	list, err := c.MemberList(ctx)
+	conn, err := c.Dial(endpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer conn.Close()
+	list, err := etcdserverpb.NewClusterClient(conn).MemberList(ctx, &etcdserverpb.MemberListRequest{Linearizable: true})
 	return c, list, err
 }
 
@@ -160,6 +166,7 @@ func (l *live) ask(ctx context.Context, m *Member) {
 	}
 }
 
+// askAt asks at one address. The stubs are used for what needs no login: the client would try for long where nobody is.
 func (l *live) askAt(ctx context.Context, m *Member, endpoint string) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -167,7 +174,12 @@ func (l *live) askAt(ctx context.Context, m *Member, endpoint string) error {
 	if err != nil {
 		return plain(err)
 	}
-	s, err := c.Status(ctx, endpoint)
+	conn, err := c.Dial(endpoint)
+	if err != nil {
+		return plain(err)
+	}
+	defer conn.Close()
+	s, err := etcdserverpb.NewMaintenanceClient(conn).Status(ctx, &etcdserverpb.StatusRequest{})
 	if err != nil {
 		return plain(err)
 	}
@@ -176,7 +188,7 @@ func (l *live) askAt(ctx context.Context, m *Member, endpoint string) error {
 	}
 	m.Version, m.Leader, m.Term, m.Applied, m.Revision = s.Version, s.Leader, s.RaftTerm, s.RaftAppliedIndex, s.Header.Revision
 	m.Lowering = s.DowngradeInfo.GetEnabled()
-	if m.Kind, err = kindOf(ctx, c, endpoint); err != nil {
+	if m.Kind, err = kindOf(ctx, conn); err != nil {
 		return plain(err)
 	}
 	if _, err := c.Get(ctx, "health"); err != nil && !errors.Is(err, rpctypes.ErrPermissionDenied) {
@@ -186,13 +198,8 @@ func (l *live) askAt(ctx context.Context, m *Member, endpoint string) error {
 }
 
 // kindOf finds out which program a member runs.
-func kindOf(ctx context.Context, c *clientv3.Client, endpoint string) (Kind, error) {
-	conn, err := c.Dial(endpoint)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: kindService})
+func kindOf(ctx context.Context, conn *grpc.ClientConn) (Kind, error) {
+	_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: kindService})
 	switch status.Code(err) {
 	case codes.OK:
 		return Quoin, nil
