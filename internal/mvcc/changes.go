@@ -38,7 +38,8 @@ type Changes struct {
 // transaction made void.
 //
 // There are two ways to find them: by key through the index, if the range has
-// few keys, and otherwise by scanning the records.
+// few keys, and otherwise by scanning the records. Next may be below To+1 though
+// nothing was found.
 func (v *View) Changes(q ChangesQuery) (Changes, error) {
 	if q.From < v.compacted {
 		return Changes{}, kverr.Compacted
@@ -50,17 +51,28 @@ func (v *View) Changes(q ChangesQuery) (Changes, error) {
 	if q.From > q.To {
 		return Changes{Next: q.From}, nil
 	}
-	if int64(c.sp.count(v.tree, ordtree.All)) <= q.To-q.From {
-		return c.byKey()
+	keys := c.sp.count(v.tree, ordtree.All)
+	switch {
+	case int64(keys) > q.To-q.From:
+		return c.byScan()
+	case q.MaxRevisions > 0 && keys > v.tree.Len(ordtree.All)/denseRange:
+		c.q.To = min(q.To, q.From+int64(denseRange*q.MaxRevisions)) // should others have made the changes, the next one goes on
+		return c.byScan()
 	}
-	return c.byScan()
+	return c.byKey()
 }
+
+// denseRange is how many times the keys of a range all keys may be for that
+// scanning the records, most of which are of the range then, finds the first of
+// them sooner than looking at each of its keys.
+const denseRange = 4
 
 // collector gathers the events for one call of Changes.
 type collector struct {
 	v         *View
 	q         ChangesQuery
 	sp        span
+	bound     int64 // main revision above which nothing is wanted, of byKey
 	events    []Event
 	revisions int
 	bytes     int
@@ -122,23 +134,50 @@ func (v *View) event(key []byte, it *item, i int) Event {
 // byKey takes the versions from the index, sorts them and reads their records.
 func (c *collector) byKey() (Changes, error) {
 	found := c.fromIndex()
-	slices.SortFunc(found, func(a, b Event) int { return a.Rev.Compare(b.Rev) })
-	for _, e := range found {
-		record, err := c.recordOf(&e)
-		if err != nil {
+	c.sort(&found)
+	for len(found) > 0 {
+		some := found[:min(len(found), readTogether)]
+		found = found[len(some):]
+		if err := c.readRecords(some); err != nil {
 			return Changes{}, err
 		}
-		e.Record = record
-		if !c.add(e) {
-			return c.changes(), nil
+		for _, e := range some {
+			if !c.add(e) {
+				return c.changes(), nil
+			}
 		}
 	}
 	return c.changes(), nil
 }
 
+// readTogether is how many records are read before it is known whether there
+// is room for all.
+const readTogether = 64
+
+// sort brings the events in order and cuts them off where no more can be
+// returned. What comes after that is not wanted any more.
+func (c *collector) sort(found *[]Event) {
+	slices.SortFunc(*found, func(a, b Event) int { return a.Rev.Compare(b.Rev) })
+	if c.q.MaxRevisions <= 0 {
+		return
+	}
+	mains, last := 0, int64(-1)
+	for i, e := range *found {
+		if e.Rev.Main == last {
+			continue
+		}
+		if mains++; mains > c.q.MaxRevisions+1 {
+			*found, c.bound = (*found)[:i], last
+			return
+		}
+		last = e.Rev.Main
+	}
+}
+
 // fromIndex collects the events of every key, of each no more than can be
-// returned and the one after.
+// returned and the one after, and of all together not many more.
 func (c *collector) fromIndex() (found []Event) {
+	c.bound = c.q.To
 	c.sp.ascend(c.v.tree, ordtree.All, func(at ordtree.Key, it item) bool {
 		if it.main < c.q.From {
 			return true
@@ -153,22 +192,40 @@ func (c *collector) fromIndex() (found []Event) {
 			if main != last {
 				mains, last = mains+1, main
 			}
-			if main > c.q.To || c.q.MaxRevisions > 0 && mains > c.q.MaxRevisions+1 {
+			if main > c.bound || c.q.MaxRevisions > 0 && mains > c.q.MaxRevisions+1 {
 				break
 			}
 			found = append(found, c.v.event(key, &it, i))
+		}
+		if c.q.MaxRevisions > 0 && len(found) > 4*(c.q.MaxRevisions+1) {
+			c.sort(&found)
 		}
 		return true
 	})
 	return found
 }
 
-func (c *collector) recordOf(e *Event) ([]byte, error) {
-	if !e.Delete {
-		return c.v.record(e.Rev)
+// readRecords reads the records of events.
+func (c *collector) readRecords(events []Event) error {
+	revs := make([]schema.Rev, 0, readTogether)
+	for i := range events {
+		if e := &events[i]; !e.Delete {
+			revs = append(revs, e.Rev)
+		} else {
+			kv := schema.KeyValue{Key: e.Key}
+			e.Record = kv.Append(make([]byte, 0, kv.Size()))
+		}
 	}
-	kv := schema.KeyValue{Key: e.Key}
-	return kv.Append(make([]byte, 0, kv.Size())), nil
+	records, err := c.v.reader.Records(make([][]byte, 0, readTogether), revs)
+	if err != nil {
+		return fmt.Errorf("mvcc: records of %d revisions: %w", len(revs), err)
+	}
+	for i := range events {
+		if e := &events[i]; !e.Delete {
+			e.Record, records = records[0], records[1:]
+		}
+	}
+	return nil
 }
 
 // add takes the next event, unless it begins a revision that is too much.

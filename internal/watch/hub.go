@@ -64,6 +64,7 @@ type Hub struct {
 	cfg   Config
 	ring  ring
 	stats counters
+	past  past
 	woken []*Stream // of the batch under way; the publisher's own
 
 	mu struct {
@@ -101,6 +102,7 @@ type Stats struct {
 func New(cfg Config) *Hub {
 	cfg.setDefaults()
 	h := &Hub{cfg: cfg}
+	h.past.slow = &h.stats.slow
 	h.ring.init(cfg.Rev, cfg.RingRevisions, cfg.RingBytes)
 	h.mu.rev = cfg.Rev
 	h.mu.streams = make(map[*Stream]struct{})

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/quoin-kv/quoin/internal/mvcc"
 )
@@ -285,10 +286,24 @@ func (rd *reading) fromHistory(j job) (head int64, err error) {
 		rd.compacted = c
 		return head, nil
 	}
+	from, compacted := rd.next, view.CompactRev()
+	if known := rd.hub.past.find(rd.sel, from, compacted); known != nil && known.next-1 <= min(head, rd.barrier) {
+		rd.next, rd.events, rd.bytes, rd.revisions = known.next, known.events, known.bytes, known.revisions
+		return head, nil
+	}
+	if err := rd.readChanges(view); err != nil {
+		return head, err
+	}
+	rd.hub.past.keep(&stretch{*rd.sel, from, rd.next, compacted, slices.Clip(rd.events), rd.bytes + entryOverheadBytes, rd.revisions})
+	return head, nil
+}
+
+// readChanges reads a batch from a view.
+func (rd *reading) readChanges(view View) error {
 	cfg := &rd.hub.cfg
 	changes, err := view.Changes(rd.sel.query(rd.next, rd.barrier, cfg))
 	if err != nil {
-		return head, err
+		return err
 	}
 	more := true
 	split(changes.Events, func(revision []mvcc.Event) bool {
@@ -298,7 +313,7 @@ func (rd *reading) fromHistory(j job) (head int64, err error) {
 	if more {
 		rd.next = changes.Next
 	}
-	return head, err
+	return err
 }
 
 // query asks for what a selection can get of [from, to], or of the beginning of that.

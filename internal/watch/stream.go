@@ -388,7 +388,9 @@ func (s *Stream) setBehind(w *watcher, behind bool) {
 	if !behind {
 		n = -1
 	}
-	s.hub.stats.slow.Add(n)
+	if s.hub.stats.slow.Add(n) == 0 {
+		s.hub.past.forget()
+	}
 }
 
 // answer queues an answer and wakes Next.
