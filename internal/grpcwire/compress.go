@@ -32,11 +32,11 @@ func compress(name string, data mem.BufferSlice) ([]byte, error) {
 func decompress(name string, data []byte, limit int) ([]byte, error) {
 	r, err := encoding.GetCompressor(name).Decompress(bytes.NewReader(data))
 	if err != nil {
-		return nil, status.Errorf(codes.Internal, "grpc: failed to decompress the received message: %v", err)
+		return nil, status.Errorf(codes.Internal, "grpc: failed to decompress the message: %v", err)
 	}
 	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
-		return nil, status.Errorf(codes.Internal, "grpc: failed to decompress the received message: %v", err)
+		return nil, status.Errorf(codes.Internal, "grpc: failed to decompress the message: %v", err)
 	}
 	if len(out) > limit {
 		return nil, status.Errorf(codes.ResourceExhausted, "grpc: received message after decompression larger than max %d", limit)

@@ -72,6 +72,7 @@ func (c *conn) sentAll(s *stream) {
 		c.mu.left.add(s.id)
 		c.mu.out = appendReset(c.mu.out, s.id, http2.ErrCodeNo)
 	}
+	c.reward()
 	c.close(s)
 }
 
@@ -92,7 +93,6 @@ func (c *conn) close(s *stream) {
 // settle makes room for another call: this one is closed, and no handler has anything to do with it.
 func (c *conn) settle(s *stream) {
 	c.mu.running--
-	c.reward()
 	if s.direct != nil {
 		c.recycle(s.direct)
 	}
