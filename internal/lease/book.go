@@ -24,7 +24,7 @@ type Book struct {
 
 type entry struct {
 	record schema.LeaseRecord
-	keys   map[string]struct{}
+	keys   map[string]struct{} // nil until there is one
 }
 
 // NewBook returns a book without leases.
@@ -39,7 +39,7 @@ func (b *Book) Load(r schema.LeaseRecord) {
 		e.record = r
 		return
 	}
-	b.leases[r.ID] = &entry{record: r, keys: make(map[string]struct{})}
+	b.leases[r.ID] = &entry{record: r}
 }
 
 // Grant adds a lease of ttl seconds. The caller has raised ttl to the minimum.
@@ -94,6 +94,9 @@ func (b *Book) Attach(id int64, key []byte) bool {
 	e := b.leases[id]
 	if e == nil {
 		return false
+	}
+	if e.keys == nil {
+		e.keys = make(map[string]struct{}, 1)
 	}
 	s := string(key)
 	e.keys[s] = struct{}{}

@@ -9,6 +9,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/lease"
 	"github.com/quoin-kv/quoin/internal/machine"
+	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/request"
 )
 
@@ -57,8 +58,8 @@ func (l *leases) forget() {
 // Timing of the end of leases.
 const (
 	expiryInterval = 250 * time.Millisecond // between two looks at the deadlines
-	expiryBatch    = 1000                   // leases taken at once
-	expiryInFlight = 128                    // revocations under way at once
+	expiryBatch    = 128                    // leases taken and proposed at once
+	expiryInFlight = 2 * expiryBatch        // revocations under way at once: as much as delays others a little
 )
 
 // renewal is what came of a try to renew a lease.
@@ -232,53 +233,63 @@ type expiry struct {
 // proposeAll proposes the end of all leases whose time is over, as long as this member leads: the next leader gives them time. It does not
 // wait for the last ones.
 func (e *expiry) proposeAll() {
-	for ids, term := e.svc.expired(); len(ids) > 0; ids, term = e.svc.expired() {
-		for _, id := range ids {
-			if !e.begin() {
-				return
-			}
-			if !e.svc.isPrimary() {
-				e.end()
-				return
-			}
-			e.svc.tasks.run(func() {
-				defer e.end()
-				e.svc.expire(id, term)
-			})
+	for e.hasRoom() {
+		ids, term := e.svc.expired()
+		if len(ids) == 0 {
+			return
 		}
+		e.propose(ids, term)
 	}
 }
 
-func (e *expiry) end() {
-	e.underWay.Add(-1)
-	poke(e.ended)
-}
-
-// begin waits until one more may be under way; it reports false once the service is closed.
-func (e *expiry) begin() bool {
-	for e.underWay.Load() >= expiryInFlight {
+// hasRoom waits until one more batch may be under way; it reports false once the service is closed.
+func (e *expiry) hasRoom() bool {
+	for e.underWay.Load() > expiryInFlight-expiryBatch {
 		if e.svc.clock.Wait(e.svc.ctx, e.ended, -1) != nil {
 			return false
 		}
 	}
-	e.underWay.Add(1)
 	return true
 }
 
-// expire proposes the end of one lease, as the leader of term: the next leader must not get the proposal, because it gives the lease new time.
-// If that fails the lease is found expired again later.
-func (s *Service) expire(id int64, term uint64) {
-	raw := (&request.LeaseRevoke{ID: id}).Append(nil)
-	start := s.clock.Now()
-	_, err := s.proposeAs(s.ctx, s.asRoot(), term, request.FieldLeaseRevoke, raw)
-	s.observe("LeaseRevoke", start, err)
-	switch {
+// propose proposes the end of leases, as the leader of term: the next leader must not get the proposals, because it gives the leases new time.
+// A lease whose proposal fails is found expired again later.
+func (e *expiry) propose(ids []int64, term uint64) {
+	s, who, start := e.svc, e.svc.asRoot(), e.svc.clock.Now()
+	endings, list := make([]ending, len(ids)), make([]*replica.Proposal, len(ids))
+	for i, id := range ids {
+		raw := (&request.LeaseRevoke{ID: id}).Append(nil)
+		h := request.Header{ID: s.ids.next(), Username: who.User, AuthRevision: who.Revision}
+		data := request.AppendInternal(nil, h, request.FieldLeaseRevoke, raw)
+		endings[i] = ending{expiry: e, lease: id, start: start}
+		endings[i].Proposal = replica.Proposal{ID: h.ID, Data: data, Term: term, Within: s.requestTimeout(), Asker: &endings[i]}
+		list[i] = &endings[i].Proposal
+	}
+	e.underWay.Add(int64(len(list)))
+	s.member.Offer(list)
+}
+
+// ending is the proposal to end one lease.
+type ending struct {
+	replica.Proposal
+	*expiry
+	lease int64
+	start time.Time
+}
+
+// Answered implements replica.Asker.
+func (n *ending) Answered(p *replica.Proposal) {
+	s := n.svc
+	s.observe("LeaseRevoke", n.start, p.Err)
+	switch err := p.Err; {
 	case err == nil:
 		if s.cfg.Metrics.LeaseExpired != nil {
 			s.cfg.Metrics.LeaseExpired()
 		}
 	case errors.Is(err, kverr.LeaseNotFound), errors.Is(err, kverr.LeaderChanged), s.ctx.Err() != nil:
 	default:
-		s.cfg.Logger.Warn("ending an expired lease failed", "lease", id, "error", err)
+		s.cfg.Logger.Warn("ending an expired lease failed", "lease", n.lease, "error", err)
 	}
+	n.underWay.Add(-1)
+	poke(n.ended)
 }
