@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -226,9 +227,11 @@ func (c *conn) greet() error {
 // appendGreeting writes our settings, and widens the window of the connection, which no setting does.
 func (c *conn) appendGreeting(b []byte) []byte {
 	l := &c.server.limits
-	b = appendSettings(b,
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: l.Streams},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: l.HeaderListBytes})
+	settings := []http2.Setting{{ID: http2.SettingMaxHeaderListSize, Val: l.HeaderListBytes}}
+	if l.Streams < math.MaxUint32 {
+		settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: l.Streams})
+	}
+	b = appendSettings(b, settings...)
 	return appendWindowUpdate(b, 0, connWindow-windowStart)
 }
 

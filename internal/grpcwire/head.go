@@ -106,6 +106,9 @@ type refusal struct {
 	text string
 }
 
+// foreign reports whether it is for requests that are none of gRPC.
+func (r *refusal) foreign() bool { return r.http == 405 || r.http == 415 }
+
 func refuse(http int, code codes.Code, format string, args ...any) *refusal {
 	return &refusal{http, code, fmt.Sprintf(format, args...)}
 }

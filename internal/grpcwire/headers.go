@@ -196,8 +196,12 @@ func (c *conn) open(id uint32, end bool, h *head, t timeout) {
 	case t.set && t.left <= 0:
 		r = refuse(200, codes.DeadlineExceeded, "context deadline exceeded")
 	}
-	if r != nil {
+	switch {
+	case r != nil && (end || !r.foreign()):
 		c.refuseCall(id, end, r)
+		return
+	case r != nil:
+		c.openForeign(id, h)
 		return
 	}
 	s := c.newStream(h, t)
@@ -216,6 +220,15 @@ func (c *conn) refuseCall(id uint32, end bool, r *refusal) {
 		c.mu.left.add(id)
 		c.mu.out = appendReset(c.mu.out, id, http2.ErrCodeNo)
 	}
+}
+
+// openForeign keeps a request that is none of gRPC until it is whole: whoever makes one may not look for an answer before.
+func (c *conn) openForeign(id uint32, h *head) {
+	t := &call{}
+	t.full = t
+	t.conn, t.head, t.id, t.window, t.credit, t.deaf = c, h, id, windowStart, c.mu.initial, true
+	c.mu.table.put(&t.stream)
+	c.mu.running++
 }
 
 // newStream makes the stream of a call, on the direct path if that is possible.

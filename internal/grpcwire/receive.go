@@ -105,6 +105,11 @@ func (c *conn) streamData(s *stream, f *frame, n int) error {
 	if s.closed {
 		return nil
 	}
+	if r := s.head.refusal; r != nil && s.window < windowStart/2 {
+		c.appendRefusal(s.id, r)
+		c.sentAll(s)
+		return nil
+	}
 	if end {
 		c.remoteEnd(s)
 	} else {
@@ -204,11 +209,13 @@ func (c *conn) remoteEnd(s *stream) {
 		c.cut(s, http2.ErrCodeProtocol)
 		return
 	}
-	if s.served {
-		c.inboxEnd(s)
-		return
-	}
 	switch {
+	case s.head.refusal != nil:
+		c.appendRefusal(s.id, s.head.refusal)
+		s.done = true
+		c.sentAll(s)
+	case s.served:
+		c.inboxEnd(s)
 	case s.inMessage():
 		c.refuseMessage(s, status.New(codes.Internal, io.ErrUnexpectedEOF.Error()))
 	case s.count == 0:

@@ -142,9 +142,14 @@ func (c *conn) appendEnding(s *stream, e *ending) {
 	c.endBlock(start)
 }
 
-// appendRefusal answers a call that was not opened.
+// appendRefusal answers a call that was not opened. To what is none of gRPC the answer has content, although none to speak of: without any it
+// would look like the end of a call.
 func (c *conn) appendRefusal(id uint32, r *refusal) {
-	start := c.beginBlock(id, http2.FlagHeadersEndStream)
+	end := http2.FlagHeadersEndStream
+	if r.foreign() {
+		end = 0
+	}
+	start := c.beginBlock(id, end)
 	if r.http == 200 {
 		c.mu.out = append(c.mu.out, statusOK)
 	} else {
@@ -153,4 +158,7 @@ func (c *conn) appendRefusal(id uint32, r *refusal) {
 	c.appendContentType("")
 	c.mu.out = appendStatus(c.mu.out, status.New(r.code, r.text))
 	c.endBlock(start)
+	if r.foreign() {
+		c.mu.out = appendFrameHeader(c.mu.out, 0, http2.FrameData, http2.FlagDataEndStream, id)
+	}
 }

@@ -82,7 +82,7 @@ func (c *conn) close(s *stream) {
 	c.forget(s)
 	c.discard(s)
 	c.mu.table.remove(s)
-	if s.full != nil {
+	if s.full != nil && s.served {
 		s.full.drop()
 	}
 	if s.done {
