@@ -28,23 +28,25 @@ func TestWhereTheTimeGoes(t *testing.T) {
 		}
 		return nil
 	}))
-	spend := func(during func()) (*steps.Spent, steps.Step) {
+	spend := func() (*steps.Spent, steps.Step) {
 		ctx, spent := steps.With(t.Context())
 		began := time.Now()
 		done := make(chan error, 1)
 		go func() { done <- put(ctx, n, "a", "1") }()
-		during()
 		check(t, <-done)
 		took := time.Since(began)
 		return spent, spent.Close(took, took)
 	}
 	check(t, put(t.Context(), n, "a", "0")) // now it leads
 	slow.Store(true)
-	if spent, step := spend(func() {}); step != steps.Log {
+	if spent, step := spend(); step != steps.Log {
 		t.Errorf("with a slow log: %v", spent.LogValue())
 	}
 	slow.Store(false)
-	spent, step := spend(func() { n.Inspect(func(*machine.Machine) { <-time.After(long) }) })
+	held := make(chan struct{})
+	go n.Inspect(func(*machine.Machine) { close(held); <-time.After(long) })
+	<-held
+	spent, step := spend()
 	if step != steps.Apply {
 		t.Errorf("with a machine that is held: %v", spent.LogValue())
 	}
