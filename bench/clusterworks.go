@@ -19,6 +19,8 @@ func clusterWorks(n scale) []work {
 	const put3, get3 = "put to a cluster of three", "linearizable get from a cluster of three"
 	return []work{
 		plain("put-3", put3+", at the leader", 0, 0, n, put).on(clusterSize),
+		plain("put-3-one", put3+", one client, one after the other", 0, 0, n,
+			unary{path: pathPut, inFlight: 1, body: randomPuts(n.keys, smallValue)}).on(clusterSize),
 		spread("put-3-spread", put3+", over all members", 0, n, put),
 		plain("get-3", get3+", at the leader", n.keys, smallValue, n, get).on(clusterSize),
 		spread("get-3-spread", get3+", over all members", n.keys, n, get),

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
@@ -86,11 +88,17 @@ func override(log, entries []wire.Entry) []wire.Entry {
 	if len(entries) == 0 {
 		return log
 	}
+	if len(log) == 0 {
+		return slices.Clip(entries) // of the core, and not to be written to
+	}
 	keep := len(log)
 	for keep > 0 && log[keep-1].Index >= entries[0].Index {
 		keep--
 	}
-	return append(log[:keep], entries...)
+	if keep < len(log) {
+		log = slices.Clip(log[:keep]) // likewise
+	}
+	return append(log, entries...)
 }
 
 // Rest is what is still held, to be written when the member stops.

@@ -273,9 +273,12 @@ func (c *Consensus) Output() Output {
 		Log:  wal.Batch{Entries: e.Append, HardState: e.HardState, Sync: e.MustSync || sync || c.mark != nil, Mark: c.mark},
 		Send: e.Messages, AfterSync: e.AfterSync,
 		Install: e.InstallSnapshot,
-		Apply:   append(c.due, apply...),
+		Apply:   apply,
 		Answer:  c.ready,
 		Refuse:  e.Lost,
+	}
+	if len(c.due) > 0 {
+		out.Apply = append(c.due, apply...)
 	}
 	c.ready, c.mark, c.due = nil, nil, nil
 	return out

@@ -12,8 +12,8 @@ import (
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
-// retainBytes bounds the buffers that are kept from one batch to the next.
-const retainBytes = 4 << 20
+// retainBytes bounds the buffer that is kept from one batch to the next: one for as much as is written at once.
+const retainBytes = 10 << 20
 
 // Log is an open write-ahead log. Write and Close are for one goroutine, the log writer; the other methods may be called
 // from any.
@@ -100,6 +100,7 @@ func (l *Log) encode(b *Batch) {
 		l.mark = b.Mark.Index
 		l.lastIndex = max(l.lastIndex, b.Mark.Index)
 	}
+	l.encoder.room(b.Entries)
 	for i := range b.Entries {
 		l.encodeEntry(&b.Entries[i], i > 0)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -61,6 +62,7 @@ type encoder struct {
 	crc    uint32
 	frames []byte // complete frames
 	data   []byte // data of the record under way
+	more   []byte // the rest of it, which is somebody else's
 }
 
 func (e *encoder) metadata(data []byte) {
@@ -69,8 +71,9 @@ func (e *encoder) metadata(data []byte) {
 }
 
 func (e *encoder) entry(entry *wire.Entry) {
-	e.data = entry.Append(e.data[:0])
+	e.data, e.more = entry.AppendHead(e.data[:0]), entry.Data
 	e.frame(RecordEntry)
+	e.more = nil
 }
 
 func (e *encoder) state(s wire.HardState) {
@@ -89,21 +92,35 @@ func (e *encoder) seed() {
 	e.frame(RecordCRC)
 }
 
-// frame appends the frame of a record with e.data.
+// entryHeadBytes is the most that an entry takes in frames beside its data.
+const entryHeadBytes = 80
+
+// room makes room for entries, so that much data is not copied again and again while it gathers.
+func (e *encoder) room(entries []wire.Entry) {
+	size := 0
+	for i := range entries {
+		size += entryHeadBytes + len(entries[i].Data)
+	}
+	e.frames = slices.Grow(e.frames, size)
+}
+
+// frame appends the frame of a record with e.data and e.more.
 func (e *encoder) frame(t RecordType) {
-	e.crc = crc32.Update(e.crc, castagnoli, e.data)
+	e.crc = crc32.Update(crc32.Update(e.crc, castagnoli, e.data), castagnoli, e.more)
 	size := 2 + 1 + protowire.SizeVarint(uint64(e.crc))
 	if t != RecordCRC {
-		size += 1 + protowire.SizeBytes(len(e.data))
+		size += 1 + protowire.SizeBytes(len(e.data)+len(e.more))
 	}
 	b := binary.LittleEndian.AppendUint64(e.frames, frameField(int64(size)))
 	b = append(b, 1<<3, byte(t), 2<<3)
 	b = protowire.AppendVarint(b, uint64(e.crc))
 	if t != RecordCRC {
 		b = append(b, 3<<3|byte(protowire.BytesType))
-		b = protowire.AppendBytes(b, e.data)
+		b = protowire.AppendVarint(b, uint64(len(e.data)+len(e.more)))
+		b = append(append(b, e.data...), e.more...)
 	}
-	e.frames = append(b, make([]byte, padding(int64(size)))...)
+	var zeros [frameAlign]byte
+	e.frames = append(b, zeros[:padding(int64(size))]...)
 }
 
 // parseRecord takes a record apart. data aliases b.

@@ -6,11 +6,17 @@ func (e *Entry) Size() int {
 }
 
 // Append appends e's encoding to b.
-func (e *Entry) Append(b []byte) []byte {
+func (e *Entry) Append(b []byte) []byte { return append(e.AppendHead(b), e.Data...) }
+
+// AppendHead appends e's encoding to b but for Data, with which it ends: who writes it elsewhere spares a copy.
+func (e *Entry) AppendHead(b []byte) []byte {
 	b = appendUint(b, 1, enum(int32(e.Type)))
 	b = appendUint(b, 2, e.Term)
 	b = appendUint(b, 3, e.Index)
-	return appendBytes(b, 4, e.Data)
+	if len(e.Data) == 0 {
+		return b
+	}
+	return appendHead(b, 4, len(e.Data))
 }
 
 // Unmarshal sets e to what b encodes. Data aliases b.
