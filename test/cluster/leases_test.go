@@ -25,7 +25,7 @@ const (
 // when its key goes, until work ends.
 func (s *session) leases(ctx, work context.Context, rng *rand.Rand) {
 	for n := 0; work.Err() == nil; n++ {
-		s.lease(ctx, work, rng, int64(s.client)<<32+int64(n)+1)
+		s.lease(ctx, work, rng, s.recorder.leases+int64(s.client)<<32+int64(n)+1)
 		pause(work, 20*time.Millisecond)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,9 @@ import (
 // A recorder keeps what all clients of a test see, on one clock.
 type recorder struct {
 	start time.Time
-	mu    struct {
+	// leases is what its leases are numbered from: those of an earlier history may not have ended yet.
+	leases int64
+	mu     struct {
 		sync.Mutex
 		lost     map[string]int // errors after which nobody knows, with their number
 		history  model.History
@@ -40,7 +43,7 @@ type waiter struct {
 }
 
 func newRecorder() *recorder {
-	r := &recorder{start: time.Now()}
+	r := &recorder{start: time.Now(), leases: rand.Int64N(1<<20) << 40}
 	r.mu.lost = map[string]int{}
 	return r
 }
