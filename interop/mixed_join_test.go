@@ -16,6 +16,7 @@ import (
 // TestMixedJoin: members of the other kind join a cluster as learners, are given votes, lead, and stay when the founder is removed. So a
 // cluster of either kind becomes one of the other without a member that changes what it is.
 func TestMixedJoin(t *testing.T) {
+	t.Parallel()
 	for _, kinds := range [][2]process.Program{{process.Etcd(), process.Quoin()}, {process.Quoin(), process.Etcd()}} {
 		t.Run(kinds[1].Name+" joins "+kinds[0].Name, func(t *testing.T) {
 			loose := "--strict-reconfig-check=false" // strictly, members have to have been connected for some seconds

@@ -136,6 +136,32 @@ func ignore(step string, otherwise act) act {
 	}
 }
 
+// TestByHand: without a command, whoever reads what is printed does it, and is told what is still missing.
+func TestByHand(t *testing.T) {
+	f := newFake(t, 3, Etcd)
+	f.member(2).Kind, f.member(3).Kind = Quoin, Quoin
+	f.lead(0xa2)
+	o := f.options(Quoin)
+	o.Act = nil
+	f.onLook = func(look int) {
+		switch m := f.member(1); look {
+		case 5:
+			m.Err = errRefused
+		case 7:
+			m.Err, m.Kind, m.Reads = nil, Quoin, errors.New("not yet")
+		case 9:
+			m.Reads = nil
+		}
+	}
+	if err := f.run(o); err != nil {
+		t.Fatal(err)
+	}
+	want := "  waiting: m1 (a1) is still etcd\n  waiting: m1 (a1) does not answer\n  waiting: m1 (a1) cannot read through the leader: not yet\nm1 (a1) is back as quoin"
+	if !strings.Contains(f.out.String(), want) || len(f.actions) > 0 {
+		t.Errorf("done: %q, printed:\n%s", f.actions, f.out.String())
+	}
+}
+
 // TestDryRun prints what would be done, and does nothing.
 func TestDryRun(t *testing.T) {
 	f := newFake(t, 3, Etcd)
