@@ -20,11 +20,11 @@ const loginPatience = 10 * time.Minute
 // loginWorks show what logins cost those who have logged in: the same puts
 // while nobody logs in, and while many do.
 func loginWorks(n scale) []work {
-	puts := unary{path: pathPut, inFlight: loginPuts, body: randomPuts(n.keys, smallValue)}
+	// A server may refuse what waits for too long: clients come again, so that does not end the work.
+	puts := unary{path: pathPut, inFlight: loginPuts, body: randomPuts(n.keys, smallValue), patient: true}
 	logins := asUser("logins", fmt.Sprintf("put, likewise, while %d clients log in", n.logins), 0, 0, n, puts)
 	quiet := logins
 	quiet.name, quiet.about = "logins-none", fmt.Sprintf("put of a user, %d under way, while nobody logs in", loginPuts)
-	// A server may refuse logins that wait for too long: clients come again, so that does not end the work.
 	storm := unary{path: pathAuthenticate, connections: n.connections, inFlight: n.logins, limit: int64(n.logins), body: always(theUser()), patient: true}
 	logins.prepare = func(ctx context.Context, c *cluster) (load, error) {
 		putting, err := quiet.prepare(ctx, c)

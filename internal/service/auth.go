@@ -2,12 +2,8 @@ package service
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"runtime"
-
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -15,14 +11,8 @@ import (
 	"github.com/quoin-kv/quoin/internal/token"
 )
 
-// hashesAtOnce is how many password hashes may be computed at a time: half the processors, so that logins cannot starve everything else.
-func hashesAtOnce() int { return max(1, runtime.GOMAXPROCS(0)/2) }
-
 // errNoPassword refuses a login with a password to one who has none. Etcd has no error of its own for it.
 var errNoPassword = errors.New("auth: authentication failed, password was given for no password user")
-
-// errPasswordTooLong is what the hash says of a password that it would cut.
-var errPasswordTooLong = errors.New("bcrypt: password length exceeds 72 bytes")
 
 // Auth carries out a request about users, roles and permissions other than a login, and returns the encoded response.
 func (s *Service) Auth(ctx context.Context, field request.Field, raw []byte) (reply []byte, err error) {
@@ -63,28 +53,6 @@ func (s *Service) Auth(ctx context.Context, field request.Field, raw []byte) (re
 func authKind(r request.Request) string {
 	name := fmt.Sprintf("%T", r)
 	return name[len("*request."):]
-}
-
-// hashTurn waits until a password hash may be computed; done must be called afterwards.
-func (s *Service) hashTurn(ctx context.Context) (done func(), err error) {
-	if err := s.clock.Wait(ctx, s.access.hashing, -1); err != nil {
-		return nil, err
-	}
-	return func() { s.access.hashing <- struct{}{} }, nil
-}
-
-// hash is what is stored of a password, as requests carry it.
-func (s *Service) hash(ctx context.Context, password string) (string, error) {
-	done, err := s.hashTurn(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer done()
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), s.cfg.Access.BcryptCost)
-	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
-		return "", errPasswordTooLong
-	}
-	return base64.StdEncoding.EncodeToString(hash), err
 }
 
 // Authenticate checks a password and returns the encoded response with a token. The password is checked here, against a state that is not older
@@ -141,17 +109,14 @@ func (s *Service) checkPassword(ctx context.Context, users *auth.State, name, pa
 	if ok && credentials.NoPassword {
 		return errNoPassword
 	}
-	done, err := s.hashTurn(ctx)
-	if err != nil {
+	if !ok {
+		if _, err := s.newHash(ctx, "nobody"); err != nil {
+			return err
+		}
+		return kverr.AuthFailed
+	}
+	if same, err := s.isPassword(ctx, credentials.Hash, password); same || err != nil {
 		return err
 	}
-	defer done()
-	if !ok {
-		_, _ = bcrypt.GenerateFromPassword([]byte("nobody"), s.cfg.Access.BcryptCost)
-		return kverr.AuthFailed
-	}
-	if bcrypt.CompareHashAndPassword(credentials.Hash, []byte(password)) != nil {
-		return kverr.AuthFailed
-	}
-	return nil
+	return kverr.AuthFailed
 }
