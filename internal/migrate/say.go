@@ -34,7 +34,7 @@ func (r *run) sayPlan(s *Survey, left []*Member) error {
 	r.say("\nThis would be done, after a look at all members before each step:")
 	for i, m := range left {
 		hint := ""
-		if m.leads() {
+		if m.leads() && s.successor(m, r.To) != nil {
 			hint = ", which leads now and hands over before"
 		}
 		r.say("\n%d. %s becomes %s%s:", i+1, m.title(), r.To, hint)
