@@ -49,6 +49,71 @@ func WriteSnapFile(fsys vfs.FS, p Paths, s wire.Snapshot) error {
 	return fsys.SyncDir(p.Snap)
 }
 
+// maxSnapFileBytes bounds what is read of a .snap file. Those of large clusters have some tens of kilobytes.
+const maxSnapFileBytes = 64 << 20
+
+// ReadSnapFile returns what [WriteSnapFile], or etcd, stored of the members at a mark of the log, nil if there is no such file or it is damaged:
+// it is a witness, and nothing depends on it.
+func ReadSnapFile(fsys vfs.FS, p Paths, term, index uint64) ([]byte, error) {
+	content, err := readWhole(fsys, p.SnapFile(term, index))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := parseSnapFile(content)
+	if err != nil || s.Meta.Index != index || s.Meta.Term != term {
+		return nil, nil
+	}
+	return s.Data, nil
+}
+
+func readWhole(fsys vfs.FS, path string) (content []byte, err error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil || size > maxSnapFileBytes {
+		return nil, err
+	}
+	content = make([]byte, size)
+	n, err := f.ReadAt(content, 0)
+	if n == len(content) {
+		err = nil
+	}
+	return content, err
+}
+
+// parseSnapFile reverses appendSnapFile. Fields may come in any order.
+func parseSnapFile(content []byte) (s wire.Snapshot, err error) {
+	var sum uint64
+	var data []byte
+	for len(content) > 0 {
+		tag, value, n := content[0], uint64(0), 0
+		if value, n = binary.Uvarint(content[1:]); n <= 0 {
+			return s, errSnapFile
+		}
+		content = content[1+n:]
+		switch {
+		case tag == snapFileCRC:
+			sum = value
+		case tag == snapFileData && value <= uint64(len(content)):
+			data, content = content[:value], content[value:]
+		default:
+			return s, errSnapFile
+		}
+	}
+	if uint64(crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))) != sum {
+		return s, errSnapFile
+	}
+	return s, s.Unmarshal(data)
+}
+
+var errSnapFile = errors.New("damaged .snap file")
+
 func appendSnapFile(b []byte, s wire.Snapshot) []byte {
 	data := s.Append(nil)
 	b = append(b, snapFileCRC)

@@ -46,3 +46,46 @@ func unhex(t *testing.T, text string) []byte {
 	must(t, err)
 	return b
 }
+
+func TestReadSnapFile(t *testing.T) {
+	fsys := vfs.NewMem()
+	p := open(t, fsys, "/data").Plan().Paths
+	must(t, WriteSnapFile(fsys, p, wire.Snapshot{Data: []byte("{}"), Meta: wire.SnapshotMeta{Index: 4, Term: 2}}))
+	data, err := ReadSnapFile(fsys, p, 2, 4)
+	if err != nil || string(data) != "{}" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if data, err := ReadSnapFile(fsys, p, 2, 5); err != nil || data != nil {
+		t.Errorf("of another mark: %q, %v", data, err)
+	}
+	must(t, fsys.Rename(p.SnapFile(2, 4), p.SnapFile(2, 5)))
+	if data, err := ReadSnapFile(fsys, p, 2, 5); err != nil || data != nil {
+		t.Errorf("under a wrong name: %q, %v", data, err)
+	}
+	f, err := fsys.OpenWrite(p.SnapFile(2, 5))
+	must(t, err)
+	must(t, fsys.Rename(p.SnapFile(2, 5), p.SnapFile(2, 4)))
+	_, err = f.WriteAt([]byte{0}, 12)
+	must(t, err)
+	must(t, f.Close())
+	if data, err := ReadSnapFile(fsys, p, 2, 4); err != nil || data != nil {
+		t.Errorf("damaged: %q, %v", data, err)
+	}
+}
+
+func FuzzParseSnapFile(f *testing.F) {
+	whole := appendSnapFile(nil, wire.Snapshot{Data: []byte("{}"), Meta: wire.SnapshotMeta{Index: 4, Term: 2, ConfState: wire.ConfState{Voters: []uint64{1}}}})
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add([]byte{snapFileData, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		s, err := parseSnapFile(content)
+		if err != nil {
+			return
+		}
+		again, err := parseSnapFile(appendSnapFile(nil, s))
+		if err != nil || string(again.Data) != string(s.Data) || again.Meta.Index != s.Meta.Index {
+			t.Errorf("%+v became %+v, %v", s, again, err)
+		}
+	})
+}

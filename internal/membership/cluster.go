@@ -21,6 +21,7 @@ import (
 type Cluster struct {
 	members   map[uint64]*schema.Member
 	removed   map[uint64]bool
+	undead    map[uint64]*schema.Member // that a loaded store had among the members and among the removed ones; they are removed
 	version   string
 	downgrade Downgrade
 }
@@ -34,7 +35,7 @@ type Downgrade struct {
 
 // New returns a cluster without members.
 func New() *Cluster {
-	return &Cluster{members: make(map[uint64]*schema.Member), removed: make(map[uint64]bool)}
+	return &Cluster{members: make(map[uint64]*schema.Member), removed: make(map[uint64]bool), undead: make(map[uint64]*schema.Member)}
 }
 
 // Load adds a stored record of the buckets Members, MembersRemoved and Cluster.
@@ -72,9 +73,11 @@ func (c *Cluster) loadMember(key, value []byte) error {
 	if m.ID != id {
 		return fmt.Errorf("the member's id is %s", FormatID(m.ID))
 	}
-	if !c.removed[id] {
-		c.members[id] = m
+	if c.removed[id] {
+		c.undead[id] = m
+		return nil
 	}
+	c.members[id] = m
 	return nil
 }
 
@@ -83,7 +86,10 @@ func (c *Cluster) loadRemoved(key []byte) error {
 	if err != nil {
 		return err
 	}
-	delete(c.members, id)
+	if m := c.members[id]; m != nil {
+		c.undead[id] = m
+		delete(c.members, id)
+	}
 	c.removed[id] = true
 	return nil
 }
