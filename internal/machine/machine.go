@@ -130,6 +130,9 @@ type apply struct {
 func (m *Machine) Apply(cmd Command) Outcome {
 	in, err := m.parser.Parse(cmd.Data)
 	if err != nil {
+		if old, ok := request.ParseV2(cmd.Data); ok {
+			return m.applyV2(cmd, &old)
+		}
 		panic(fmt.Sprintf("machine: committed entry that cannot be applied: %v", err))
 	}
 	a := &apply{Machine: m, index: cmd.Index, term: cmd.Term, wanted: cmd.Wanted(in.ID())}
