@@ -145,6 +145,9 @@ func entryNeeds(e *wire.Entry) (membership.Version, error) {
 		v.Minor = 4
 	case e.Type == wire.EntryNormal && len(e.Data) > 0:
 		in, err := request.ParseInternal(e.Data)
+		if _, old := request.ParseV2(e.Data); err != nil && old {
+			return v, nil
+		}
 		if err != nil {
 			return v, err
 		}

@@ -22,7 +22,7 @@ func Commands() []*cobra.Command {
 	f := &format{name: "simple"}
 	snapshot := &cobra.Command{Use: "snapshot", Short: "Judge and restore snapshots"}
 	snapshot.AddCommand(statusCommand(f), restoreCommand())
-	return []*cobra.Command{f.attach(snapshot), f.attach(hashCommand(f)), f.attach(defragCommand()), f.attach(migrateCommand())}
+	return []*cobra.Command{f.attach(snapshot), f.attach(hashCommand(f)), f.attach(defragCommand()), f.attach(migrateCommand()), f.attach(membersCommand(f))}
 }
 
 // Tool returns the offline commands under one root: the program etcdutl.
