@@ -222,7 +222,14 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 	if applied.Index < rec.Mark.Index || applied.Index > durable {
 		return fmt.Errorf("%s has applied the log up to %d, but the log in %s goes from %d to %d", d.dir.Plan().Paths.DB, applied.Index, d.dir.Plan().Paths.WAL, rec.Mark.Index, durable)
 	}
+	if err := checkAge(applied); err != nil {
+		return fmt.Errorf("%s: %w", d.dir.Plan().Paths.DB, err)
+	}
 	m, err := d.restore(cfg)
+	if err != nil {
+		return err
+	}
+	trusted, err := d.witness(rec, m.Members(), applied.Index)
 	if err != nil {
 		return err
 	}
@@ -242,8 +249,8 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{
 		MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup, HoldTicks: int(holdTime / millis(cfg.HeartbeatMs)),
 	}, applied.Index, rec.Mark.Index)
-	if v := m.Members().Version(); v != "" && v != clusterVersion {
-		d.consensus.MarkFrom(applied.Index) // a server of that version may be next, and not know all of the log
+	if from := markFrom(m.Members().Version(), rec.Entries, applied.Index); from > 0 && trusted {
+		d.consensus.MarkFrom(from)
 	}
 	d.logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/datadir"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
+	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/vfs"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
@@ -27,6 +28,27 @@ func checkVersions(m *machine.Machine) error {
 		return fmt.Errorf("%w (%s < %s)", errInvalidDowngrade, own, v)
 	}
 	return nil
+}
+
+// errTooOld is the answer to a database file of etcd 3.4 or before, which does not say in what term its last log entry was proposed.
+var errTooOld = errors.New("written by etcd 3.4 or before, which this server cannot take over: run etcd 3.5 on the directory " +
+	"once, or restore a backup of it with quoin util snapshot restore")
+
+// checkAge refuses a database file that is too old.
+func checkAge(applied schema.Applied) error {
+	if applied.Index > 0 && applied.Term == 0 {
+		return errTooOld
+	}
+	return nil
+}
+
+// markFrom is where the log should be marked soon, 0 for nowhere: a server of another version may be next, and not know all of the log. Nobody after
+// etcd 3.6 understands what its members said by the old API, and starts from a log with that.
+func markFrom(version string, entries []wire.Entry, applied uint64) (index uint64) {
+	if version != "" && version != clusterVersion {
+		index = applied
+	}
+	return max(index, machine.LastV2(entries))
 }
 
 // keepMark notes beside the database file who the members were at a mark of the log: etcd before 3.7 cannot take the directory over without.
