@@ -9,12 +9,12 @@ import (
 
 // trio is three cores whose disks and network take no time.
 type trio struct {
-	b     *testing.B
+	b     testing.TB
 	cores [3]*raft.Core
 	mail  []wire.Message
 }
 
-func newTrio(b *testing.B) *trio {
+func newTrio(b testing.TB) *trio {
 	tr := &trio{b: b}
 	founding := foundingDisk([]uint64{1, 2, 3}, nil)
 	for i := range tr.cores {
@@ -96,4 +96,24 @@ func BenchmarkRound(b *testing.B) {
 	if st := tr.cores[2].Status(); st.Applied < uint64(b.N) {
 		b.Fatalf("applied to %d, want at least %d", st.Applied, b.N)
 	}
+}
+
+// TestRoundAllocations: a round allocates for itself, not for each of its entries.
+func TestRoundAllocations(t *testing.T) {
+	const together, most = 64, 16
+	tr := newTrio(t)
+	data := make([][]byte, together)
+	for i := range data {
+		data[i] = make([]byte, 128)
+	}
+	allocs := testing.AllocsPerRun(100, func() {
+		if err := tr.cores[0].Propose(data...); err != nil {
+			t.Fatal(err)
+		}
+		tr.settle()
+	})
+	if allocs > most {
+		t.Errorf("a round of %d entries takes %v allocations, at most %d are expected", together, allocs, most)
+	}
+	t.Logf("%v allocations", allocs)
 }

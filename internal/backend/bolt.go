@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
@@ -290,7 +291,7 @@ func (s *boltStore) wrongTransaction(last, found uint64) error {
 func applyChanges(tx *bbolt.Tx, c *changes) error {
 	keys := tx.Bucket([]byte(schema.Key.Name()))
 	keys.FillPercent = fillPercent
-	if err := c.eachRecord(keys.Put); err != nil {
+	if err := c.eachRecord(yielding(keys.Put)); err != nil {
 		return err
 	}
 	for _, key := range c.deletes {
@@ -306,6 +307,20 @@ func applyChanges(tx *bbolt.Tx, c *changes) error {
 		}
 	}
 	return nil
+}
+
+// yieldEvery is how many records a flush puts into the tree before it lets others run: they wait for answers, nobody for a flush.
+const yieldEvery = 128
+
+// yielding is put, which lets others run now and then.
+func yielding(put func(key, value []byte) error) func(key, value []byte) error {
+	n := 0
+	return func(key, value []byte) error {
+		if n++; n%yieldEvery == 0 {
+			runtime.Gosched()
+		}
+		return put(key, value)
+	}
 }
 
 func applyChange(tx *bbolt.Tx, c *change) error {

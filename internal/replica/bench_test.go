@@ -31,7 +31,7 @@ type lone struct {
 // flushEvery is how many puts a benchmark lets pending layers grow to.
 const flushEvery = 10_000
 
-func newLone(b *testing.B) *lone {
+func newLone(b testing.TB) *lone {
 	dir := b.TempDir()
 	m := newMember(b, 1, 1, rand.New(rand.NewPCG(1, 1)), replica.ConsensusOptions{})
 	founded, err := wal.Read(m.walConfig(m.fs))
@@ -73,7 +73,7 @@ func check(t testing.TB, err error) {
 }
 
 // turn does what an output asks for and reports whether there was anything to do.
-func (l *lone) turn(b *testing.B) bool {
+func (l *lone) turn(b testing.TB) bool {
 	out := l.consensus.Output()
 	if out.Writes() {
 		joined := l.batcher.Join([]replica.Output{out})
@@ -90,7 +90,7 @@ func (l *lone) turn(b *testing.B) bool {
 	return out.Seq > 0
 }
 
-func (l *lone) apply(b *testing.B, entries []wire.Entry) {
+func (l *lone) apply(b testing.TB, entries []wire.Entry) {
 	batch, err := l.applier.Apply(entries, func(uint64) bool { return true })
 	check(b, err)
 	l.view.Release()
@@ -98,7 +98,7 @@ func (l *lone) apply(b *testing.B, entries []wire.Entry) {
 	l.consensus.Applied(batch.Index, batch.ConfChanges)
 }
 
-func (l *lone) flush(b *testing.B) {
+func (l *lone) flush(b testing.TB) {
 	at, err := l.backend.Flush(l.consensus.Durable())
 	check(b, err)
 	l.consensus.Flushed(at, l.applier.ConfStateAt(at.Index))
@@ -131,5 +131,40 @@ func benchmarkPut(b *testing.B, together int) {
 		if i%flushEvery == flushEvery-1 {
 			l.flush(b)
 		}
+	}
+}
+
+// TestPutAllocations: what a put allocates on its way from proposal to reply, the flush left out, as a batch of 64 has it. It is the copying of
+// the index, most of all.
+func TestPutAllocations(t *testing.T) {
+	const together, most = 64, 5.0
+	l := newLone(t)
+	data := make([][]byte, together)
+	next := uint64(0)
+	batch := func() {
+		for i := range data {
+			next++
+			raw := (&request.Put{Key: fmt.Appendf(nil, "bench/%08d", next*7919%10_000), Value: make([]byte, 128)}).Append(nil)
+			data[i] = request.AppendInternal(nil, request.Header{ID: next}, request.FieldPut, raw)
+		}
+	}
+	measured := func() {
+		check(t, l.consensus.Propose(data...))
+		for l.turn(t) {
+		}
+	}
+	for range 200 { // the keys are there
+		batch()
+		measured()
+	}
+	prepared := testing.AllocsPerRun(50, batch)
+	all := testing.AllocsPerRun(50, func() {
+		batch()
+		measured()
+	})
+	if each := (all - prepared) / together; each > most {
+		t.Errorf("a put takes %.2f allocations, at most %v are expected", each, most)
+	} else {
+		t.Logf("%.2f allocations for a put", each)
 	}
 }
