@@ -102,21 +102,22 @@ const (
 //  2. Only a member that has just proved to be leader proposes the end of a lease.
 //  3. What says who the members are and which alarms are raised never waits for the applier.
 type Service struct {
-	cfg     Config
-	clock   Clock
-	machine *machine.Machine // read on the applier's goroutine only; others use member.Inspect
-	member  Member           // set before bound is closed
-	backend *backend.Backend // likewise
-	bound   chan struct{}    // closed by Bind
-	hub     *watch.Hub
-	ids     requestIDs
-	cluster atomic.Pointer[cluster]
-	alarms  atomic.Pointer[[]machine.Alarm]
-	access  access
-	leases  leases
-	pages   pages
-	budget  budget
-	answers answers
+	cfg      Config
+	clock    Clock
+	machine  *machine.Machine // read on the applier's goroutine only; others use member.Inspect
+	member   Member           // set before bound is closed
+	backend  *backend.Backend // likewise
+	bound    chan struct{}    // closed by Bind
+	hub      *watch.Hub
+	courtesy courtesy
+	ids      requestIDs
+	cluster  atomic.Pointer[cluster]
+	alarms   atomic.Pointer[[]machine.Alarm]
+	access   access
+	leases   leases
+	pages    pages
+	budget   budget
+	answers  answers
 
 	progress    progress
 	leadership  leadership
@@ -221,6 +222,9 @@ func (s *Service) Applied(b *replica.Batch) {
 		s.hub.WakeAll() // watchers may have to end
 	}
 	s.pages.forget(b.View.Rev(), b.View.CompactRev())
+	if len(b.Events) > 0 {
+		s.courtesy.wrote.Store(s.now())
+	}
 	s.hub.Publish(b.View.Rev(), b.Events)
 }
 

@@ -24,6 +24,7 @@ type WatchStream struct {
 	sent sent
 	head head
 	term uint64 // when the messages that are not sent yet began to be gathered
+	turn int64  // when work began that Yield has not accounted for, 0 for none
 
 	// who is the identity that asked for watchers, and users what they were judged by last. A stream has one identity, that of the call.
 	users atomic.Pointer[auth.State]
@@ -144,6 +145,9 @@ func (w *WatchStream) Wait(ctx context.Context) error { return w.svc.clock.Wait(
 func (w *WatchStream) Poll(b []byte) (longer []byte, ok bool, err error) {
 	if w.sent.none() {
 		w.term = w.svc.member.Status().Term
+	}
+	if w.turn == 0 {
+		w.turn = w.svc.now()
 	}
 	r, ok, err := w.poll()
 	if !ok || err != nil {

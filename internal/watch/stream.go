@@ -70,6 +70,8 @@ type Stream struct {
 	done  chan struct{} // closed by Close
 	parts parts         // Next's own
 
+	lookedBack bool // Next's own
+
 	mu struct {
 		sync.Mutex
 		closed   bool

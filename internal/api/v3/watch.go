@@ -68,13 +68,18 @@ func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *servic
 	out := newOutgoing(stream)
 	for {
 		err := gatherWatchResponses(out, w)
-		if out.messages() > 0 {
+		none := out.messages() == 0
+		if !none {
 			faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
 			if err := out.send(); err != nil {
 				return err
 			}
 			w.Sent()
-		} else if err == nil {
+		}
+		if err == nil {
+			err = w.Yield(ctx)
+		}
+		if err == nil && none {
 			err = w.Wait(ctx)
 		}
 		if err != nil {
