@@ -265,8 +265,10 @@ func (a *answers) remove(l *Large) {
 	delete(a.open, l)
 }
 
-// DropAnswers ends the large answers that are still under way, so that they hold nothing. It is called when no call runs any more.
+// DropAnswers ends the large answers, and the direct calls that wait to read, that are still under way, so that they hold nothing. It is called
+// when no other call runs any more.
 func (s *Service) DropAnswers() {
+	s.lateReads.stop()
 	s.answers.mu.Lock()
 	open := slices.Collect(maps.Keys(s.answers.open))
 	s.answers.mu.Unlock()

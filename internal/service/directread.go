@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/auth"
+	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
 	"github.com/quoin-kv/quoin/internal/request"
@@ -30,6 +31,24 @@ type readBatch struct {
 	left   int           // calls to come that may need some
 }
 
+// lateReads is the reads of direct calls that have to wait. They end with DropAnswers, as nobody else waits for them.
+type lateReads struct {
+	tasks
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func (l *lateReads) init(c Clock) {
+	l.clock = c
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+}
+
+// stop ends them and waits for that.
+func (l *lateReads) stop() {
+	l.cancel()
+	l.wait()
+}
+
 // readDirect serves the calls that read: at once if that is allowed, else all of them after one wait.
 func (s *Service) readDirect(calls []Direct, start time.Time) {
 	b := readBatch{svc: s, start: start, left: len(calls)}
@@ -51,7 +70,7 @@ func (s *Service) readDirect(calls []Direct, start time.Time) {
 		}
 	}
 	if len(late) > 0 {
-		s.clock.Go(func() { s.readLate(late, start) })
+		s.lateReads.run(func() { s.readLate(late, start) })
 	}
 }
 
@@ -64,7 +83,10 @@ func parseRange(r *request.Range, raw []byte) error {
 
 // readLate serves reads that have to wait for a read index, the same for all.
 func (s *Service) readLate(calls []Direct, start time.Time) {
-	err := s.readIndex(context.Background()) // bounded in time, and ends with the member
+	err := s.readIndex(s.lateReads.ctx)
+	if s.lateReads.ctx.Err() != nil {
+		err = kverr.Stopped
+	}
 	b := readBatch{svc: s, start: start, left: len(calls), waited: s.since(start)}
 	defer b.end()
 	for _, c := range calls {

@@ -119,6 +119,7 @@ type Service struct {
 	budget   budget
 	answers  answers
 
+	lateReads   lateReads
 	progress    progress
 	leadership  leadership
 	fewHaveRoom atomic.Bool   // so many voters are short of room that the others are no majority
@@ -156,6 +157,7 @@ func New(cfg Config, m *machine.Machine) *Service {
 	s.pages.init()
 	s.budget.clock, s.budget.limit = cfg.Clock, cfg.RangeBudgetBytes
 	s.progress.init()
+	s.lateReads.init(cfg.Clock)
 	s.restoreLeases(m.Leases())
 	s.cluster.Store(readCluster(m))
 	alarms := m.Alarms()

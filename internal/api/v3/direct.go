@@ -134,7 +134,8 @@ func (c *directCall) Request() []byte { return c.wire.Request() }
 func (c *directCall) OnCancel(to service.Cancelled) {
 	c.begin()
 	c.cancelled = to
-	c.deadline, _ = c.wire.Deadline()
+	deadline, _ := c.wire.Deadline()
+	c.deadline = deadline
 	c.wire.OnCancel(c.cancel)
 }
 
