@@ -130,7 +130,7 @@ func (t *call) finish(err error) {
 		}
 		c.close(&t.stream)
 	default:
-		c.conclude(&t.stream, &ending{s, t.trailer})
+		c.conclude(&t.stream, ending{s, t.trailer})
 	}
 	c.answered(&t.stream)
 	c.unlock()

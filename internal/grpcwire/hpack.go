@@ -17,6 +17,9 @@ const (
 // errCompression says that a block of header fields cannot be decoded. The connection is lost then, as its tables are.
 var errCompression = errors.New("header block cannot be decoded")
 
+// errLateResize says that a block changes the size of the table after its beginning (RFC 7541, section 4.2).
+var errLateResize = errors.New("the table's size changes within a header block")
+
 // entry is a header field. It never changes: two fields with the same entry are equal.
 type entry struct {
 	name, value string
@@ -74,7 +77,7 @@ func (d *decoder) decode(block []byte, list []*entry, limit int) (_ []*entry, la
 			}
 		case b&0xe0 == 0x20:
 			if block, err = d.resize(block); err == nil && fields {
-				err = errCompression // only at the start of a block (RFC 7541, section 4.2)
+				err = errLateResize
 			}
 		default:
 			e, block, err = d.literal(block, 4)

@@ -25,7 +25,8 @@ type leaving struct {
 	active     bool
 	next       *stream // in the connection's list of active ones
 	headerSent bool
-	last       *ending // comes after queue
+	ends       bool // last comes after queue
+	last       ending
 	waiter     chan struct{}
 }
 
@@ -42,7 +43,7 @@ func (p *piece) size() int { return p.head + len(p.data) }
 
 // ending is how a call ends.
 type ending struct {
-	status  *status.Status // nil: well
+	status  *status.Status // nil: all is well
 	trailer metadata.MD
 }
 
@@ -81,12 +82,12 @@ func (c *conn) spent(s *stream, n int) {
 }
 
 // conclude ends a call, after what it still has to send.
-func (c *conn) conclude(s *stream, e *ending) {
+func (c *conn) conclude(s *stream, e ending) {
 	if len(s.queue) > 0 {
-		s.last = e
+		s.last, s.ends = e, true
 		return
 	}
-	c.appendEnding(s, e)
+	c.appendEnding(s, &e)
 	c.sentAll(s)
 }
 
@@ -115,8 +116,8 @@ func (c *conn) pump() {
 			c.activate(s)
 			continue
 		}
-		if s.last != nil {
-			c.appendEnding(s, s.last)
+		if s.ends {
+			c.appendEnding(s, &s.last)
 			c.sentAll(s)
 		}
 	}
@@ -168,7 +169,7 @@ func (l *leaving) wakeSender() {
 
 // discard drops what a closed stream has not sent.
 func (c *conn) discard(s *stream) {
-	s.queue, s.queued, s.last = nil, 0, nil
+	s.queue, s.queued, s.ends = nil, 0, false
 	s.wakeSender()
 }
 
@@ -180,12 +181,12 @@ func (c *conn) respond(s *stream, message []byte) {
 	}
 	c.appendHeader(s, nil, "")
 	c.send(s, newPiece(message, len(message), false))
-	c.conclude(s, &ending{})
+	c.conclude(s, ending{})
 }
 
 // respondStatus ends a call that has sent nothing with a status alone.
 func (c *conn) respondStatus(s *stream, st *status.Status) {
-	c.conclude(s, &ending{status: st})
+	c.conclude(s, ending{status: st})
 }
 
 func tooLargeToSend(n, limit int) *status.Status {

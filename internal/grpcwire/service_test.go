@@ -75,7 +75,7 @@ func testService() *grpc.ServiceDesc {
 			unary("Plain", func(_ context.Context, in string) (any, error) { return nil, errors.New(in) }),
 			unary("Large", func(_ context.Context, in string) (any, error) {
 				n, err := strconv.Atoi(in)
-				return &text{strings.Repeat("x", n)}, err
+				return &text{strings.Repeat("x", max(0, min(n, 10<<20)))}, err
 			}),
 			unary("Wait", func(ctx context.Context, in string) (any, error) {
 				<-ctx.Done()

@@ -8,11 +8,14 @@ const (
 	inlineMax = 64 << 10
 	// keptMax is the largest buffer that is kept for other writes.
 	keptMax = 256 << 10
+	// spareMax is the largest buffer that a connection keeps for itself.
+	spareMax = 4 << 10
 )
 
 // outgoing is what is to be written to a connection.
 type outgoing struct {
 	out        []byte // frames
+	spare      []byte // a small buffer for the next ones; nil: none
 	writing    bool   // somebody writes
 	corked     bool   // the reading goroutine writes when it is done with what it read
 	broken     bool   // writing has failed
@@ -76,14 +79,16 @@ func (c *conn) write() {
 // writeOnce writes out as it is, without c.mu.
 func (c *conn) writeOnce() {
 	b := c.mu.out
-	c.mu.out = c.server.buffer()
+	if c.mu.out, c.mu.spare = c.mu.spare, nil; c.mu.out == nil {
+		c.mu.out = c.server.buffer()
+	}
 	c.mu.Unlock()
 	_, err := c.net.Write(b)
-	c.server.keep(b)
 	if err != nil {
 		_ = c.net.Close() // for the reading goroutine to see
 	}
 	c.mu.Lock()
+	c.keep(b)
 	c.mu.broken = c.mu.broken || err != nil
 	c.mu.calmed.Broadcast()
 }
@@ -92,10 +97,22 @@ func (c *conn) writeOnce() {
 func (c *conn) rest() {
 	c.mu.writing = false
 	if len(c.mu.out) == 0 || c.mu.broken {
-		c.server.keep(c.mu.out)
+		c.keep(c.mu.out)
 		c.mu.out = nil
 	}
+	if c.mu.out == nil {
+		c.mu.out, c.mu.spare = c.mu.spare, nil
+	}
 	c.mu.calmed.Broadcast()
+}
+
+// keep puts a buffer by, here or for all connections.
+func (c *conn) keep(b []byte) {
+	if c.mu.spare == nil && cap(b) > 0 && cap(b) <= spareMax {
+		c.mu.spare = b[:0]
+	} else {
+		c.server.keep(b)
+	}
 }
 
 // awaitRoom waits while the client does not read: then we do not read either.
