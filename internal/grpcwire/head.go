@@ -80,7 +80,7 @@ func validName(name string) bool {
 	return name != ""
 }
 
-func validValue(value string) bool { return strings.IndexAny(value, "\x00\r\n") < 0 }
+func validValue(value string) bool { return !strings.ContainsAny(value, "\x00\r\n") }
 
 // head is what the header of a call says, but for its timeout. It is shared by all calls of a connection with the same fields, and never changes.
 type head struct {

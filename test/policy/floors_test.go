@@ -16,29 +16,28 @@ type room struct {
 
 // The modules that rooms use, named once.
 const (
-	modBbolt       = "go.etcd.io/bbolt"
-	modClient      = "go.etcd.io/etcd/client/v3"
-	modCobra       = "github.com/spf13/cobra"
-	modEtcdAPI     = "go.etcd.io/etcd/api/v3"
-	modGRPC        = "google.golang.org/grpc"
-	modJWT         = "github.com/golang-jwt/jwt/v5"
-	modGRPCMetrics = "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
-	modGateway     = "github.com/grpc-ecosystem/grpc-gateway/v2"
-	modPflag       = "github.com/spf13/pflag"
-	modPorcupine   = "github.com/anishathalye/porcupine"
-	modPrometheus  = "github.com/prometheus/client_golang"
-	modProtobuf    = "google.golang.org/protobuf"
-	modSys         = "golang.org/x/sys"
-	modCrypto      = "golang.org/x/crypto"
-	modLumberjack  = "gopkg.in/natefinch/lumberjack.v2"
-	modNet         = "golang.org/x/net"
-	modOtel        = "go.opentelemetry.io/otel"
-	modOtelGRPC    = "go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	modOtelExport  = "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	modOtelSDK     = "go.opentelemetry.io/otel/sdk"
-	modSystemd     = "github.com/coreos/go-systemd/v22"
-	modYAML        = "sigs.k8s.io/yaml"
-	modZap         = "go.uber.org/zap"
+	modBbolt      = "go.etcd.io/bbolt"
+	modClient     = "go.etcd.io/etcd/client/v3"
+	modCobra      = "github.com/spf13/cobra"
+	modEtcdAPI    = "go.etcd.io/etcd/api/v3"
+	modGRPC       = "google.golang.org/grpc"
+	modJWT        = "github.com/golang-jwt/jwt/v5"
+	modGateway    = "github.com/grpc-ecosystem/grpc-gateway/v2"
+	modPflag      = "github.com/spf13/pflag"
+	modPorcupine  = "github.com/anishathalye/porcupine"
+	modPrometheus = "github.com/prometheus/client_golang"
+	modProtobuf   = "google.golang.org/protobuf"
+	modSys        = "golang.org/x/sys"
+	modCrypto     = "golang.org/x/crypto"
+	modLumberjack = "gopkg.in/natefinch/lumberjack.v2"
+	modNet        = "golang.org/x/net"
+	modOtel       = "go.opentelemetry.io/otel"
+	modOtelGRPC   = "go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	modOtelExport = "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	modOtelSDK    = "go.opentelemetry.io/otel/sdk"
+	modSystemd    = "github.com/coreos/go-systemd/v22"
+	modYAML       = "sigs.k8s.io/yaml"
+	modZap        = "go.uber.org/zap"
 )
 
 // The floors, lowest first. Code beside the house (tests and what they share)
@@ -112,6 +111,7 @@ func house() []room {
 		},
 
 		{path: "internal/certs", floor: fanOut},
+		{path: "internal/grpcwire", floor: fanOut, outside: []string{modGRPC, modNet, modProtobuf}},
 		{path: "internal/token", floor: fanOut, outside: []string{modJWT}},
 		{path: "internal/transport", floor: fanOut, imports: []string{"raft/wire"}},
 		{
@@ -143,7 +143,7 @@ func house() []room {
 		},
 
 		{path: "internal/api/gateway", floor: edge, outside: []string{modEtcdAPI, modGRPC, modGateway, modNet, modProtobuf}},
-		{path: "internal/api/ops", floor: edge, outside: []string{modGRPC, modGRPCMetrics, modNet, modOtel, modOtelExport, modOtelGRPC, modOtelSDK, modPrometheus}},
+		{path: "internal/api/ops", floor: edge, outside: []string{modGRPC, modNet, modOtel, modOtelExport, modOtelGRPC, modOtelSDK, modPrometheus}},
 		{
 			path: "internal/api/peer", floor: edge,
 			imports: []string{"internal/kverr", "internal/membership", "internal/mvcc", "internal/request", "internal/schema"},
@@ -157,12 +157,17 @@ func house() []room {
 		},
 		{
 			path: "internal/api/v3", floor: edge,
-			imports: []string{"internal/faultpoint", "internal/kverr", "internal/lock", "internal/request", "internal/schema", "internal/service", "internal/steps", "internal/watch"},
+			imports: []string{"internal/faultpoint", "internal/grpcwire", "internal/kverr", "internal/lock", "internal/request", "internal/schema", "internal/service", "internal/steps", "internal/watch"},
 			outside: []string{modEtcdAPI, modGRPC, modProtobuf},
 		},
 		{
 			path: "internal/ctl", floor: edge,
 			outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modProtobuf, modZap},
+		},
+		{
+			path: "internal/migrate", floor: edge,
+			sideways: []string{"internal/ctl"},
+			outside:  []string{modClient, modCobra, modEtcdAPI, modGRPC},
 		},
 		{
 			path: "internal/rebuild", floor: edge,
@@ -178,7 +183,7 @@ func house() []room {
 
 		{
 			path: "cmd/quoin", floor: assembly,
-			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/rebuild", "internal/utl"},
+			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/migrate", "internal/rebuild", "internal/utl"},
 			sideways: []string{"embed", "internal/config"},
 			outside:  []string{modCobra, modEtcdAPI, modGRPC, modSystemd},
 		},
@@ -212,7 +217,7 @@ func house() []room {
 		},
 		{
 			path: "sim/cluster", floor: beside,
-			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/service", "internal/vfs", "internal/wal", "internal/watch", "raft", "raft/wire"},
+			imports:  []string{"internal/backend", "internal/kverr", "internal/lease", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/request", "internal/schema", "internal/service", "internal/steps", "internal/vfs", "internal/wal", "internal/watch", "raft", "raft/wire"},
 			sideways: []string{"internal/model", "sim/client", "sim/engine", "sim/plan"},
 		},
 		{path: "sim/engine", floor: beside},
