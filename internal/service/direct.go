@@ -43,6 +43,7 @@ const (
 	DirectPut
 	DirectDeleteRange
 	DirectTxn
+	DirectLeaseGrant
 )
 
 // ServeDirect serves calls that have come together: what they write is proposed at once, and what they read is read from one view, after one wait

@@ -79,6 +79,7 @@ func serve(m *servicetest.Member, calls ...*directCall) {
 func ordinary(m *servicetest.Member, kind service.DirectKind) method {
 	return map[service.DirectKind]method{
 		service.DirectRange: m.Range, service.DirectPut: m.Put, service.DirectDeleteRange: m.DeleteRange, service.DirectTxn: m.Txn,
+		service.DirectLeaseGrant: m.LeaseGrant,
 	}[kind]
 }
 
@@ -128,10 +129,17 @@ func TestDirectAnswersLikeTheOthers(t *testing.T) {
 			direct(service.DirectDeleteRange, &pb.DeleteRangeRequest{}),
 		},
 		{
+			direct(service.DirectLeaseGrant, &pb.LeaseGrantRequest{ID: 5, TTL: 100}),
+			direct(service.DirectLeaseGrant, &pb.LeaseGrantRequest{ID: 5, TTL: 100}),
+			direct(service.DirectLeaseGrant, &pb.LeaseGrantRequest{ID: 6, TTL: 1 << 40}),
+			direct(service.DirectLeaseGrant, &pb.LeaseGrantRequest{ID: 7}),
+		},
+		{
 			{kind: service.DirectRange, raw: []byte{10, 255}, ended: make(chan struct{})},
 			{kind: service.DirectPut, raw: []byte{10, 255}, ended: make(chan struct{})},
 			{kind: service.DirectDeleteRange, raw: []byte{10, 255}, ended: make(chan struct{})},
 			{kind: service.DirectTxn, raw: []byte{10, 255}, ended: make(chan struct{})},
+			{kind: service.DirectLeaseGrant, raw: []byte{8}, ended: make(chan struct{})},
 		},
 	} {
 		serve(one, group...)
@@ -146,8 +154,29 @@ func TestDirectAnswersLikeTheOthers(t *testing.T) {
 				t.Errorf("group %d, call %d: %q, %v, want %q, %v", i, j, c.reply, c.err, reply, err)
 			}
 		}
-		if want := []int{0, 1, 2, 1, 0}[i]; left != want { // the large one, a list in a transaction, one that only reads, a list of what was
+		if want := []int{0, 1, 2, 1, 0, 0}[i]; left != want { // the large one, a list in a transaction, one that only reads, a list of what was
 			t.Errorf("group %d: %d calls are left to the ordinary way, want %d", i, left, want)
+		}
+	}
+}
+
+// TestDirectGrantChoosesALease: a lease for which the client names no id gets one that no lease has.
+func TestDirectGrantChoosesALease(t *testing.T) {
+	m := start(t)
+	var calls []*directCall
+	for range 3 {
+		calls = append(calls, direct(service.DirectLeaseGrant, &pb.LeaseGrantRequest{TTL: 100}))
+	}
+	serve(m, calls...)
+	seen := map[int64]bool{}
+	for _, c := range calls {
+		var r pb.LeaseGrantResponse
+		if err := proto.Unmarshal(c.reply, &r); err != nil || c.err != nil || r.ID <= 0 || r.TTL != 100 || seen[r.ID] {
+			t.Fatalf("granted %v, %v, %v", &r, c.err, err)
+		}
+		seen[r.ID] = true
+		if got := timeToLive(t, m, r.ID); got.GrantedTTL != 100 {
+			t.Errorf("lease %x: %v", r.ID, got)
 		}
 	}
 }

@@ -25,6 +25,8 @@ func (k DirectKind) write() (name string, field request.Field) {
 		return "Put", request.FieldPut
 	case DirectDeleteRange:
 		return "DeleteRange", request.FieldDeleteRange
+	case DirectLeaseGrant:
+		return "LeaseGrant", request.FieldLeaseGrant
 	}
 	return "Txn", request.FieldTxn
 }
@@ -93,6 +95,10 @@ func (s *Service) checkDirect(kind DirectKind, raw []byte) (cost int64, usual bo
 			return 0, false, err
 		}
 		return 0, !r.PrevKV || len(r.RangeEnd) == 0, r.Validate()
+	case DirectLeaseGrant:
+		var r request.LeaseGrant
+		err := r.Unmarshal(raw)
+		return r.QuotaCost(), true, err
 	}
 	var r request.Txn
 	if err := r.Unmarshal(raw); err != nil {
@@ -110,6 +116,9 @@ func (s *Service) checkDirect(kind DirectKind, raw []byte) (cost int64, usual bo
 // add makes a proposal of a call. Its entry wraps the bytes of the request.
 func (b *writeBatch) add(c Direct) {
 	s, raw := b.svc, c.Request()
+	if c.Kind() == DirectLeaseGrant {
+		raw = s.withLeaseID(raw)
+	}
 	name, field := c.Kind().write()
 	h := request.Header{ID: s.ids.next()}
 	if request.SizeInternal(h, field, len(raw)) > s.cfg.MaxRequestBytes {

@@ -42,6 +42,7 @@ func directKinds() map[string]service.DirectKind {
 	return map[string]service.DirectKind{
 		pb.KV_Range_FullMethodName: service.DirectRange, pb.KV_Put_FullMethodName: service.DirectPut,
 		pb.KV_DeleteRange_FullMethodName: service.DirectDeleteRange, pb.KV_Txn_FullMethodName: service.DirectTxn,
+		pb.Lease_LeaseGrant_FullMethodName: service.DirectLeaseGrant,
 	}
 }
 
