@@ -8,7 +8,7 @@ TOOL    := go tool -modfile=tools/go.mod
 # Test events in, one line per package and the output of failures out.
 SUMMARY := go -C $(CURDIR)/tools run ./testsum
 
-.PHONY: build run dev test lint format sim mutants cluster faults interop bench bench-smoke fuzz-smoke nightly clean
+.PHONY: build run dev test lint format sim mutants cluster faults interop mixed bench bench-smoke fuzz-smoke nightly clean
 
 build: ## the multi-call binary, out/quoin
 	go build -o $(OUT)/quoin ./cmd/quoin
@@ -55,6 +55,11 @@ faults: ## a crash at every fault point, under load
 interop: ## real clients and a real etcd against our member
 	cd interop && go vet ./... && go test -timeout 25m -json ./... | $(SUMMARY)
 
+MIXEDTIME = 30m
+
+mixed: ## clusters of both programs under faults for MIXEDTIME; 20 directories of a real etcd taken over and handed back
+	cd interop && go test -timeout 4h -v -run 'TestTwoKinds|TestTakeover' . -mixedtime $(MIXEDTIME) -takeovers 20
+
 bench: ## side by side with a real etcd: table and raw numbers under out/bench
 	cd bench && go run . -out ../$(OUT)/bench $(BENCH)
 
@@ -70,6 +75,7 @@ nightly: ## what is too long for CI: each fuzz target for a minute, simulations,
 	$(MAKE) mutants
 	$(MAKE) faults
 	$(MAKE) cluster CLUSTER=-long
+	$(MAKE) mixed
 
 clean:
 	rm -rf $(OUT)
