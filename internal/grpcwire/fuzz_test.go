@@ -50,12 +50,11 @@ func exchange(t testing.TB, s *Server, sent []byte) []byte {
 // seeds are exchanges that reach most of the code.
 func seeds() [][]byte {
 	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
 	var list [][]byte
 	for _, data := range []string{string(message("hello")), "\x00\x00\x00\x00\x05hel", string(message("a")) + string(message("b")), ""} {
 		for _, method := range []string{"/test.S/Echo", "/test.S/Both", "/test.S/Many", "/nope"} {
 			block.Reset()
-			enc = hpack.NewEncoder(&block)
+			enc := hpack.NewEncoder(&block)
 			fields := request(method, "a-bin", "AAA", "grpc-timeout", "5S")
 			for i := 0; i < len(fields); i += 2 {
 				_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})

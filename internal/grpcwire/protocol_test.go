@@ -247,13 +247,13 @@ func TestLargeUploads(t *testing.T) {
 	conn := dial(t, listen(t, s))
 	failed := make(chan error)
 	in := strings.Repeat("x", 11<<20)
-	for range 5 { // of which two are let in at a time
+	for range 3 { // of which two are let in at a time
 		go func() {
 			_, err := echo(soon(t), conn, in)
 			failed <- err
 		}()
 	}
-	for range 5 {
+	for range 3 {
 		if err := <-failed; err != nil {
 			t.Error(err)
 		}

@@ -57,20 +57,23 @@ func newPiece(data []byte, length int, compressed bool) piece {
 	return p
 }
 
-// send sends a piece now, or keeps it until it may be sent. The header has been sent.
+// send sends a piece now, as far as that may be, and keeps the rest until it may be sent. The header has been sent.
 func (c *conn) send(s *stream, p piece) {
-	if n := p.size(); len(s.queue) == 0 && n <= s.credit && n <= c.mu.sendWindow && n <= frameBytesMax && len(c.mu.out) < outHigh {
+	if n := p.size(); len(s.queue) == 0 && n <= frameBytesMax && n <= s.credit && n <= c.mu.sendWindow && len(c.mu.out) < outHigh {
 		b := appendFrameHeader(c.mu.out, n, http2.FrameData, 0, s.id)
 		b = append(b, p.prefix[prefixBytes-p.head:]...)
 		c.mu.out = append(b, p.data...)
 		c.spent(s, n)
 		return
 	}
-	if p.borrowed {
-		p.data = slices.Clone(p.data)
-	}
 	s.queue = append(s.queue, p)
 	s.queued += p.size()
+	for c.mu.active.head == nil && len(s.queue) > 0 && s.credit > 0 && c.mu.sendWindow > 0 && len(c.mu.out) < outHigh {
+		c.moveFrame(s)
+	}
+	if n := len(s.queue); n > 0 && p.borrowed {
+		s.queue[n-1].data = slices.Clone(s.queue[n-1].data)
+	}
 	c.activate(s)
 }
 
