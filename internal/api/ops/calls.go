@@ -69,6 +69,15 @@ func callType(clientStream, serverStream bool) string {
 // Unary is what counts the calls of a unary method, by its full name.
 func (c *Calls) Unary(method string) *Method { return c.method(method, "unary") }
 
+// Stream is what counts the messages of a method that streams both ways, by its full name.
+func (c *Calls) Stream(method string) *Method { return c.method(method, callType(true, true)) }
+
+// Received counts messages that were received together.
+func (m *Method) Received(n int) { m.received.Add(float64(n)) }
+
+// Sent counts messages that were sent together.
+func (m *Method) Sent(n int) { m.sent.Add(float64(n)) }
+
 func (c *Calls) method(name, kind string) *Method {
 	if m, ok := c.methods.Load(name); ok {
 		return m.(*Method)

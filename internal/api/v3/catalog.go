@@ -33,15 +33,24 @@ func serviceInfo(desc *grpc.ServiceDesc) grpc.ServiceInfo {
 	return info
 }
 
-// countFailures tells failed of streams that break although their client is still there, by what the server was doing and the name of the API.
-func countFailures(failed func(doing, api string)) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		api := failureName(info.FullMethod)
-		if api == "" || failed == nil {
-			return handler(srv, stream)
-		}
-		return handler(srv, &countedStream{stream, api, failed})
+// MessageCounts counts the messages of a stream's method that the interceptors do not see.
+type MessageCounts interface {
+	Received(n int)
+	Sent(n int)
+}
+
+// countStreams tells StreamFailed of streams that break although their client is still there, by what the server was doing and the name of the
+// API, and has the messages of these streams counted that are received or sent together.
+func (o *Options) countStreams(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	api := failureName(info.FullMethod)
+	if api == "" {
+		return handler(srv, stream)
 	}
+	s := &countedStream{ServerStream: stream, api: api, failed: o.StreamFailed, apart: o.InterceptAll || o.Stats != nil}
+	if o.CountMessages != nil {
+		s.counts = o.CountMessages(info.FullMethod)
+	}
+	return handler(srv, s)
 }
 
 func failureName(method string) string {
@@ -57,7 +66,18 @@ func failureName(method string) string {
 type countedStream struct {
 	grpc.ServerStream
 	api    string
-	failed func(doing, api string)
+	failed func(doing, api string) // may be nil
+	counts MessageCounts           // may be nil
+	apart  bool                    // every message passes the interceptors
+}
+
+// countedOf is the countedStream that a stream is or wraps, nil if there is none.
+func countedOf(stream grpc.ServerStream) *countedStream {
+	if s, ok := stream.(*streamWithContext); ok {
+		stream = s.ServerStream
+	}
+	s, _ := stream.(*countedStream)
+	return s
 }
 
 func (s *countedStream) RecvMsg(m any) error {
@@ -72,8 +92,27 @@ func (s *countedStream) SendMsg(m any) error {
 	return err
 }
 
+// received counts messages that were received together. The receiver may be nil, as that of sent.
+func (s *countedStream) received(n int, err error) {
+	if s == nil {
+		return
+	}
+	if s.note("receive", err); err == nil && s.counts != nil {
+		s.counts.Received(n)
+	}
+}
+
+func (s *countedStream) sent(n int, err error) {
+	if s == nil {
+		return
+	}
+	if s.note("send", err); err == nil && s.counts != nil {
+		s.counts.Sent(n)
+	}
+}
+
 func (s *countedStream) note(doing string, err error) {
-	if err != nil && !errors.Is(err, io.EOF) && s.Context().Err() == nil {
+	if err != nil && s.failed != nil && !errors.Is(err, io.EOF) && s.Context().Err() == nil {
 		s.failed(doing, s.api)
 	}
 }

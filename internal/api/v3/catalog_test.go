@@ -62,8 +62,8 @@ func TestStreamFailures(t *testing.T) {
 		{pb.Maintenance_Snapshot_FullMethodName, brokenStream{ctx: t.Context(), err: broken}, nil},
 	} {
 		var got []string
-		count := countFailures(func(doing, api string) { got = append(got, doing+" "+api) })
-		err := count(nil, &tc.stream, &grpc.StreamServerInfo{FullMethod: tc.method}, func(_ any, stream grpc.ServerStream) error {
+		opts := Options{StreamFailed: func(doing, api string) { got = append(got, doing+" "+api) }}
+		err := opts.countStreams(nil, &tc.stream, &grpc.StreamServerInfo{FullMethod: tc.method}, func(_ any, stream grpc.ServerStream) error {
 			return errors.Join(stream.RecvMsg(nil), stream.SendMsg(nil))
 		})
 		if !errors.Is(err, tc.stream.err) || !slices.Equal(got, tc.want) {

@@ -26,13 +26,17 @@ type messageReceiver interface {
 // incoming takes the messages of a stream. It belongs to the goroutine that receives.
 type incoming struct {
 	stream   grpc.ServerStream
-	many     messageReceiver // nil if the transport hands over one message at a time
+	many     messageReceiver // nil if one message is handed over at a time
+	counted  *countedStream  // may be nil
 	messages [][]byte
 }
 
 func newIncoming(stream grpc.ServerStream) *incoming {
-	many, _ := grpc.ServerTransportStreamFromContext(stream.Context()).(messageReceiver)
-	return &incoming{stream: stream, many: many}
+	i := &incoming{stream: stream, counted: countedOf(stream)}
+	if i.counted == nil || !i.counted.apart {
+		i.many, _ = grpc.ServerTransportStreamFromContext(stream.Context()).(messageReceiver)
+	}
+	return i
 }
 
 // next waits for messages and returns at least one. The list is good until the next call.
@@ -53,7 +57,7 @@ func (i *incoming) nextOfMany() (_ [][]byte, err error) {
 	if s, ok := i.stream.(*streamWithContext); ok {
 		var messages [][]byte // belong to what still receives if the context ends
 		err := unless(s.ctx, func() (err error) {
-			messages, err = i.many.RecvMessages(nil)
+			messages, err = i.receive(nil)
 			return err
 		})
 		if err != nil {
@@ -61,23 +65,33 @@ func (i *incoming) nextOfMany() (_ [][]byte, err error) {
 		}
 		return messages, nil
 	}
-	i.messages, err = i.many.RecvMessages(i.messages[:0])
+	i.messages, err = i.receive(i.messages[:0])
 	return i.messages, err
+}
+
+func (i *incoming) receive(messages [][]byte) ([][]byte, error) {
+	messages, err := i.many.RecvMessages(messages)
+	i.counted.received(len(messages), err)
+	return messages, err
 }
 
 // outgoing gathers the messages of a stream that are sent together. It belongs to the goroutine that sends.
 //
 // Invariant: b holds messages one behind the other, each with its prefix; ends[i] is the end of the i-th.
 type outgoing struct {
-	stream grpc.ServerStream
-	many   messageSender // nil if the transport takes one message at a time, which it keeps
-	b      []byte
-	ends   []int
+	stream  grpc.ServerStream
+	many    messageSender  // nil if the transport takes one message at a time, which it keeps
+	counted *countedStream // may be nil
+	b       []byte
+	ends    []int
 }
 
 func newOutgoing(stream grpc.ServerStream) *outgoing {
-	many, _ := grpc.ServerTransportStreamFromContext(stream.Context()).(messageSender)
-	return &outgoing{stream: stream, many: many}
+	o := &outgoing{stream: stream, counted: countedOf(stream)}
+	if o.counted == nil || !o.counted.apart {
+		o.many, _ = grpc.ServerTransportStreamFromContext(stream.Context()).(messageSender)
+	}
+	return o
 }
 
 func (o *outgoing) messages() int { return len(o.ends) }
@@ -101,7 +115,9 @@ func (o *outgoing) send() error {
 	}
 	defer o.reset()
 	if o.many != nil {
-		return o.many.SendMessages(o.b)
+		err := o.many.SendMessages(o.b)
+		o.counted.sent(len(o.ends), err)
+		return err
 	}
 	start := 0
 	for _, end := range o.ends {

@@ -101,3 +101,57 @@ func TestOutgoingIsBounded(t *testing.T) {
 		t.Error("what was not sent is still there")
 	}
 }
+
+// tally counts messages.
+type tally struct{ received, sent int }
+
+func (c *tally) Received(n int) { c.received += n }
+func (c *tally) Sent(n int)     { c.sent += n }
+
+// RecvMessages hands over three messages and then fails.
+func (s *allAtOnce) RecvMessages(messages [][]byte) ([][]byte, error) {
+	if s.calls++; s.calls > 1 {
+		return messages, errors.New("broken")
+	}
+	return append(messages, []byte("a"), []byte("b"), []byte("c")), nil
+}
+
+// What goes together is counted as it would be one by one, and does not go together if interceptors have to see it.
+func TestTogetherIsCounted(t *testing.T) {
+	var counts tally
+	var failed []string
+	opts := Options{
+		CountMessages: func(string) MessageCounts { return &counts },
+		StreamFailed:  func(doing, _ string) { failed = append(failed, doing) },
+	}
+	for _, apart := range []bool{false, true} {
+		opts.InterceptAll = apart
+		all := &allAtOnce{}
+		stream := &oneByOne{ctx: grpc.NewContextWithServerTransportStream(t.Context(), all)}
+		info := &grpc.StreamServerInfo{FullMethod: "/etcdserverpb.Watch/Watch"}
+		check(t, opts.countStreams(nil, stream, info, func(_ any, s grpc.ServerStream) error {
+			s = &streamWithContext{s, s.Context()}
+			out, in := newOutgoing(s), newIncoming(s)
+			if (out.many == nil) != apart || (in.many == nil) != apart {
+				t.Errorf("apart %v: %v, %v", apart, out.many, in.many)
+			}
+			out.add("x")
+			out.add("y")
+			check(t, out.send())
+			all.calls = 0
+			if !apart {
+				got, err := in.next()
+				if check(t, err); len(got) != 3 {
+					t.Errorf("received %q", got)
+				}
+				if _, err := in.next(); err == nil {
+					t.Error("the failure is lost")
+				}
+			}
+			return nil
+		}))
+	}
+	if counts != (tally{received: 3, sent: 2}) || !slices.Equal(failed, []string{"receive"}) {
+		t.Errorf("counted %+v, failed %q", counts, failed)
+	}
+}

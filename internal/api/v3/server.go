@@ -54,6 +54,8 @@ type Options struct {
 	Slow  SlowCalls
 	// StreamFailed counts a watch or keep-alive stream that broke while the server did something ("receive", "send"); may be nil.
 	StreamFailed func(doing, api string)
+	// CountMessages is what counts the messages of a watch or keep-alive stream that do not pass the interceptors one by one; may be nil.
+	CountMessages func(method string) MessageCounts
 	// StopOnDefragment has the health service say that the member does not serve while an operator's Defragment is under way.
 	StopOnDefragment bool
 }
@@ -141,7 +143,7 @@ func newReference(opts Options) *grpc.Server {
 func (o *Options) chains(svc *service.Service) (unary []grpc.UnaryServerInterceptor, stream []grpc.StreamServerInterceptor, limit *rate) {
 	guard := &guard{svc: svc, observe: o.Observe}
 	unary = append([]grpc.UnaryServerInterceptor{o.Slow.intercept}, o.Unary...)
-	stream = append(stream, append(o.Stream, countFailures(o.StreamFailed))...)
+	stream = append(stream, append(o.Stream, o.countStreams)...)
 	if o.Limits.RequestsPerSecond > 0 {
 		limit = newRate(o.Limits.RequestsPerSecond)
 		unary, stream = append(unary, limit.unary), append(stream, limit.stream)
