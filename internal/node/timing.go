@@ -24,13 +24,16 @@ func (s *spans) add(from, to time.Time) {
 	s.next++
 }
 
-// within is how much of the time between two moments went by during spans that are remembered.
+// within is how much of the time between two moments went by during spans that are remembered, which follow each other.
 func (s *spans) within(from, to time.Time) (sum time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, one := range s.ring {
-		begin, end := later(one.from, from), earlier(one.to, to)
-		if d := end.Sub(begin); d > 0 {
+	for i := s.next - 1; i >= max(0, s.next-len(s.ring)); i-- {
+		one := &s.ring[i%len(s.ring)]
+		if !one.to.After(from) {
+			break // so are all before
+		}
+		if d := earlier(one.to, to).Sub(later(one.from, from)); d > 0 {
 			sum += d
 		}
 	}
