@@ -80,7 +80,7 @@ type Config struct {
 	FreelistType    string        // "map" (default) or "array": how free pages are kept in memory
 	QuotaBytes      int64         // expected upper bound of the file, for sizing the mapping; 0 = none known
 	PendingBytesMax int64         // Throttle blocks above it; 0 = 256 MiB
-	FlushBytes      int64         // FlushWanted fires from here on; 0 = 16 MiB; at most PendingBytesMax
+	FlushBytes      int64         // FlushWanted fires from here on, from twice as much if records are large; 0 = 16 MiB; at most PendingBytesMax
 	FlushEntries    uint64        // FlushWanted fires too when so many log entries are committed and not in the file; 0 = never
 	NoSync          bool          // never fsync: loses the file on power failure
 	Mlock           bool          // keep the file's pages in memory

@@ -414,6 +414,37 @@ func TestFlushEntries(t *testing.T) {
 	}
 }
 
+// TestFlushOfLargeRecords: where they are large, a flush takes twice as much at once.
+func TestFlushOfLargeRecords(t *testing.T) {
+	for _, c := range []struct {
+		size    int
+		pending int64 // PendingBytesMax
+		after   int   // records
+	}{
+		{100 << 10, 1 << 30, 11},
+		{400 << 10, 1 << 30, 6},
+		{400 << 10, 3 << 19, 4},
+	} {
+		b, err := memoryPlace{NewMemoryDisk()}.open(Config{FlushBytes: 1 << 20, PendingBytesMax: c.pending})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, wanted := 1, false; !wanted; i++ {
+			b.Append(rev(int64(i)), false, make([]byte, c.size))
+			b.Commit(applied(uint64(i)))
+			select {
+			case <-b.FlushWanted():
+				wanted = true
+			default:
+			}
+			if wanted != (i >= c.after) {
+				t.Fatalf("records of %d bytes: a flush is wanted after %d of them: %v", c.size, i, wanted)
+			}
+		}
+		_ = b.Close()
+	}
+}
+
 func TestThrottleWaitsForAFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := memoryPlace{NewMemoryDisk()}.open(Config{PendingBytesMax: 1000, FlushBytes: 500})

@@ -159,7 +159,20 @@ func (b *Backend) publish() bool {
 	b.mu.bytes += w.batch.bytes
 	b.mu.growth += w.batch.growth
 	b.mu.committed = w.batch.applied
-	return b.mu.bytes >= b.cfg.FlushBytes || b.cfg.FlushEntries > 0 && w.batch.applied.Index-b.mu.flushed.Index >= b.cfg.FlushEntries
+	return b.mu.bytes >= b.flushBytes() || b.cfg.FlushEntries > 0 && w.batch.applied.Index-b.mu.flushed.Index >= b.cfg.FlushEntries
+}
+
+// largeRecordBytes is the average from which on records are large: the file's last page has three or four of them, all of which a flush writes
+// again that adds one.
+const largeRecordBytes = 256 << 10
+
+// flushBytes is how much has to be pending for a flush to be worth while. mu is held.
+func (b *Backend) flushBytes() int64 {
+	records := int64(b.writer.batch.end - b.mu.base)
+	if records > 0 && b.mu.bytes/records >= largeRecordBytes {
+		return min(2*b.cfg.FlushBytes, b.cfg.PendingBytesMax)
+	}
+	return b.cfg.FlushBytes
 }
 
 // moveInto returns pending continued by the open spans, of which those before
