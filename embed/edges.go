@@ -199,7 +199,7 @@ func newGRPC(cfg *config.Config, svc *service.Service, m *ops.Metrics, logger *s
 		},
 		Unary:         []grpc.UnaryServerInterceptor{calls.UnaryServerInterceptor()},
 		Stream:        []grpc.StreamServerInterceptor{calls.StreamServerInterceptor()},
-		Observe:       func(kind, version string) { m.ClientRequests.WithLabelValues(kind, version).Inc() },
+		Observe:       m.ClientRequest,
 		StreamFailed:  m.StreamFailed,
 		Count:         func(method string) v3.CallCounts { return calls.Unary(method) },
 		CountMessages: func(method string) v3.MessageCounts { return calls.Stream(method) },

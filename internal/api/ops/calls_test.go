@@ -133,3 +133,30 @@ func BenchmarkRequest(b *testing.B) {
 		m.Request("Put", time.Millisecond, nil)
 	}
 }
+
+// TestClientRequests: calls are counted for the version of their own client, whoever called before.
+func TestClientRequests(t *testing.T) {
+	m := NewMetrics()
+	want := map[[2]string]float64{}
+	for i := range 20 {
+		labels := [2]string{[]string{"unary", "stream"}[i%2], []string{"3.5", "3.6", "unknown"}[i%3]}
+		m.ClientRequest(labels[0], labels[1])
+		m.ClientRequest(labels[0], labels[1])
+		want[labels] += 2
+	}
+	for labels, n := range want {
+		var out dto.Metric
+		if err := m.ClientRequests.WithLabelValues(labels[:]...).Write(&out); err != nil || out.GetCounter().GetValue() != n {
+			t.Errorf("%v: counted %v, want %v (%v)", labels, out.GetCounter().GetValue(), n, err)
+		}
+	}
+}
+
+// BenchmarkClientRequest measures what counting a client's version costs a call.
+func BenchmarkClientRequest(b *testing.B) {
+	m := NewMetrics()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.ClientRequest("unary", "3.7")
+	}
+}

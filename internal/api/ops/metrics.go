@@ -25,7 +25,8 @@ type Metrics struct {
 	sentBytes, receivedBytes prometheus.Counter
 	streamFailures           *prometheus.CounterVec // Type, API
 
-	requests lookups // of RequestDuration
+	requests lookups        // of RequestDuration
+	clients  counterLookups // of ClientRequests
 
 	healthOK, healthFailed prometheus.Counter
 	check                  *prometheus.GaugeVec   // type, name
@@ -49,7 +50,7 @@ func NewMetrics() *Metrics {
 		registry: registry, DiskMetrics: newDiskMetrics(f), ServerMetrics: newServerMetrics(f), KeyMetrics: newKeyMetrics(f),
 		OwnMetrics: newOwnMetrics(f), Peers: newPeerMetrics(f),
 	}
-	m.requests.of = m.RequestDuration
+	m.requests.of, m.clients.of = m.RequestDuration, m.ClientRequests
 	m.sentBytes = f.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to gRPC clients.")
 	m.receivedBytes = f.counter("etcd_network_client_grpc_received_bytes_total", "Bytes received from gRPC clients.")
 	m.streamFailures = f.counters("etcd_network_server_stream_failures_total", "Streams that broke on this side.", "Type", "API")
@@ -131,6 +132,9 @@ func (m *Metrics) Health() HealthObserver {
 func (m *Metrics) Request(kind string, took time.Duration, err error) {
 	m.requests.observe(kind, err == nil, took)
 }
+
+// ClientRequest counts a call by its kind and the API version that its client says it speaks.
+func (m *Metrics) ClientRequest(kind, version string) { m.clients.inc(kind, version) }
 
 // Range measures a range.
 func (m *Metrics) Range(took time.Duration, err error) {
