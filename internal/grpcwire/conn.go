@@ -177,8 +177,22 @@ func (c *conn) farewell() {
 	_ = c.net.SetDeadline(time.Now().Add(lingering))
 	c.flush()
 	c.awaitWriter()
-	if half, ok := c.net.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+	if closeWrite(c.net) {
 		_, _ = io.CopyN(io.Discard, c.net, lingeringBytes)
+	}
+}
+
+// closeWrite closes one half of a connection, or of the one within it, where there are halves.
+func closeWrite(socket net.Conn) bool {
+	for {
+		switch s := socket.(type) {
+		case interface{ CloseWrite() error }:
+			return s.CloseWrite() == nil
+		case interface{ NetConn() net.Conn }:
+			socket = s.NetConn()
+		default:
+			return false
+		}
 	}
 }
 

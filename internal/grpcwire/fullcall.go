@@ -118,11 +118,10 @@ func (t *call) finish(err error) {
 		t.stats.end(s)
 	}
 	c := t.conn
+	torn := t.partial && t.ctx.Err() == nil
 	c.mu.Lock()
 	switch {
-	case t.closed:
-	case t.partial && t.ctx.Err() == nil:
-		_ = c.net.Close() // the client cannot tell otherwise that it may ask again
+	case t.closed, torn:
 	case t.partial:
 		c.mu.out = appendReset(c.mu.out, t.id, http2.ErrCodeCancel)
 		if !t.remoteDone {
@@ -134,6 +133,9 @@ func (t *call) finish(err error) {
 	}
 	c.answered(&t.stream)
 	c.unlock()
+	if torn {
+		_ = c.net.Close() // a client would take anything less for the end of this call, and not ask again
+	}
 }
 
 // Context is the call's.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 )
 
@@ -341,5 +342,30 @@ func TestFloods(t *testing.T) {
 				t.Errorf("ended with %s", o)
 			}
 		})
+	}
+}
+
+// TestClientTables: the client's table of header fields is never used beyond the size that it has said, at the beginning or later.
+func TestClientTables(t *testing.T) {
+	addr := serve(t, Options{})
+	for _, sizes := range [][]uint32{{0}, {0, 4096}, {300}, {4096, 0}, {100000}, {4096, 1000, 2000, 100}} {
+		r := dialRaw(t, addr, http2.Setting{ID: http2.SettingHeaderTableSize, Val: sizes[0]})
+		dec := hpack.NewDecoder(min(sizes[0], tableBytesMax), nil)
+		r.framer.ReadMetaHeaders = dec
+		dec.SetAllowedMaxDynamicTableSize(sizes[0])
+		id := uint32(1)
+		for i, size := range sizes {
+			if i > 0 {
+				r.check(r.framer.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: size}))
+				dec.SetAllowedMaxDynamicTableSize(size)
+			}
+			for range 3 {
+				r.call(id, "/test.S/Echo", "x")
+				if o := r.outcome(id); !strings.Contains(o.String(), "grpc-status: 0") {
+					t.Fatalf("%v: %s", sizes, o)
+				}
+				id += 2
+			}
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package grpcwire
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // Sizes of what is written at once.
 const (
@@ -66,8 +69,9 @@ func (c *conn) flush() {
 	}
 }
 
-// write writes until there is nothing more.
+// write writes until there is nothing more. Whoever else can run has the chance before to add to what is written.
 func (c *conn) write() {
+	runtime.Gosched()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.pump(); len(c.mu.out) > 0 && !c.mu.broken; c.pump() {
