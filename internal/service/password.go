@@ -11,7 +11,7 @@ import (
 	"runtime"
 
 	"golang.org/x/crypto/bcrypt"
-	"golang.org/x/crypto/blowfish"
+	"golang.org/x/crypto/blowfish" //lint:ignore SA1019 it is what bcrypt is made of
 )
 
 // A password hash is bcrypt's: many milliseconds of nothing but computing, for as long as which the scheduler would let little else run where
