@@ -3,6 +3,7 @@ package service
 import (
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/steps"
 )
 
@@ -13,6 +14,8 @@ type Direct interface {
 	Kind() DirectKind
 	// Request is the request, which may be kept.
 	Request() []byte
+	// Token is the token that the call shows; empty if it shows none.
+	Token() string
 	// OnCancel has it told that the client has given the call up before it was ended, perhaps at once, perhaps while it is being ended.
 	OnCancel(c Cancelled)
 	// Answer ends the call with a response, which is not changed any more. where says what it waited for, until Answer returns.
@@ -47,15 +50,9 @@ const (
 )
 
 // ServeDirect serves calls that have come together: what they write is proposed at once, and what they read is read from one view, after one wait
-// if there has to be one. It does not block. What is unusual, large, or needs a user's permission is left to the ordinary calls, which judge
-// it as ever. The slice may be used again when it returns.
+// if there has to be one. It does not block. What is unusual, large, or not allowed is left to the ordinary calls, which judge it as ever. The
+// slice may be used again when it returns.
 func (s *Service) ServeDirect(calls []Direct) {
-	if s.AuthEnabled() {
-		for _, c := range calls {
-			c.Leave()
-		}
-		return
-	}
 	start := s.clock.Now()
 	if !s.serveReads(calls, start) {
 		return
@@ -75,4 +72,40 @@ func (s *Service) serveReads(calls []Direct, start time.Time) (others bool) {
 		s.readDirect(calls, start)
 	}
 	return reads < len(calls)
+}
+
+// callers is who makes the calls that have come together, most of them the same user.
+type callers struct {
+	last string // a token, and whose it is; empty for none
+	who  auth.Identity
+}
+
+// of returns who makes a call: nobody while authentication is off. It does not know whoever shows no token, or one that is not known here
+// and now.
+func (a *callers) of(s *Service, c Direct) (who auth.Identity, known bool) {
+	if !s.AuthEnabled() {
+		return auth.Identity{}, true
+	}
+	shown := c.Token()
+	if shown == "" || s.cfg.Access.Of == nil {
+		return auth.Identity{}, false
+	}
+	if shown == a.last {
+		return a.who, true
+	}
+	if who, known = s.knownHere(shown); known {
+		a.last, a.who = shown, who
+	}
+	return who, known
+}
+
+// knownHere is who shows a token, unless that is wrong or has to be waited for.
+func (s *Service) knownHere(shown string) (auth.Identity, bool) {
+	if signer := s.cfg.Access.Tokens.Signer; signer != nil {
+		claim, ok := signer.Verify(shown)
+		return auth.Identity{User: claim.User, Revision: claim.Revision}, ok
+	}
+	revision := s.access.users.Load().Revision() // of before the login is looked up: it may have ended with a change
+	user, ok := s.access.sessions.User(shown)
+	return auth.Identity{User: user, Revision: revision}, ok
 }

@@ -24,6 +24,7 @@ import (
 type directCall struct {
 	kind   service.DirectKind
 	raw    []byte
+	token  string
 	cancel service.Cancelled
 
 	ended chan struct{} // closed then
@@ -43,6 +44,7 @@ func direct(kind service.DirectKind, in proto.Message) *directCall {
 
 func (c *directCall) Kind() service.DirectKind          { return c.kind }
 func (c *directCall) Request() []byte                   { return c.raw }
+func (c *directCall) Token() string                     { return c.token }
 func (c *directCall) OnCancel(cancel service.Cancelled) { c.cancel = cancel }
 
 func (c *directCall) Answer(response []byte, where service.Accounts) {
@@ -181,7 +183,74 @@ func TestDirectGrantChoosesALease(t *testing.T) {
 	}
 }
 
-// TestDirectLeavesWhatIsUnusual: with permissions in force, without space, and beyond the largest request nothing is decided here.
+// TestDirectOfUsers: calls of users are served directly as far as it is sure who they are and that they may. The others get what the ordinary
+// calls say, and what may not be written is refused when it is applied.
+func TestDirectOfUsers(t *testing.T) {
+	m := start(t)
+	root := guard(t, m)
+	addUser(t, m, root, "ada", "a", "c")
+	addUser(t, m, root, "gone", "a", "c")
+	ada, gone := logIn(t, m, "ada"), logIn(t, m, "gone")
+	auth(t, m, root, request.FieldAuthUserDelete, &request.AuthUserDelete{Name: "gone"})
+	read := func(key, end string) *directCall {
+		return direct(service.DirectRange, &pb.RangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
+	}
+	write := func(key string) *directCall { return direct(service.DirectPut, &pb.PutRequest{Key: []byte(key)}) }
+	txn := func(key string) *directCall {
+		return direct(service.DirectTxn, &pb.TxnRequest{Failure: []*pb.RequestOp{putOp(key, "")}, Success: []*pb.RequestOp{putOp("a", "")}})
+	}
+	remove := func(key, end string) *directCall {
+		return direct(service.DirectDeleteRange, &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
+	}
+	grant := func() *directCall { return direct(service.DirectLeaseGrant, &pb.LeaseGrantRequest{TTL: 100}) }
+	for i, c := range []struct {
+		call  *directCall
+		token string
+		left  bool
+		want  error
+	}{
+		{write("a"), ada, false, nil},
+		{read("a", ""), ada, false, nil},
+		{read("a", "c"), ada, false, nil},
+		{txn("b"), ada, false, nil},
+		{remove("a", "b"), ada, false, nil},
+		{grant(), ada, false, nil},
+		{write("c"), ada, false, kverr.PermissionDenied},
+		{txn("c"), ada, false, kverr.PermissionDenied},
+		{remove("b", "d"), ada, false, kverr.PermissionDenied},
+		{read("c", ""), ada, true, kverr.PermissionDenied},
+		{read("b", "d"), ada, true, kverr.PermissionDenied},
+		{read("a", ""), "", true, kverr.UserEmpty},
+		{write("a"), "", true, kverr.UserEmpty},
+		{grant(), "", true, kverr.UserEmpty},
+		{read("a", ""), "nonsense", true, kverr.InvalidAuthToken},
+		{write("a"), "nonsense", true, kverr.InvalidAuthToken},
+		{read("a", ""), gone, true, kverr.InvalidAuthToken},
+		{write("a"), gone, true, kverr.InvalidAuthToken},
+	} {
+		c.call.token = c.token
+		ally := write("b") // a call of somebody who may, before and after
+		ally.token = ada
+		last := write("b")
+		last.token = ada
+		serve(m, ally, c.call, last)
+		if ally.err != nil || ally.left || last.err != nil || last.left {
+			t.Errorf("%d: those beside it got %v and %v", i, ally.err, last.err)
+		}
+		if c.call.left != c.left {
+			t.Errorf("%d: left %v, want %v", i, c.call.left, c.left)
+		}
+		err := c.call.err
+		if c.call.left {
+			_, err = ordinary(m, c.call.kind)(as(t, c.token), c.call.raw)
+		}
+		if !errors.Is(err, c.want) {
+			t.Errorf("%d: %v, want %v", i, err, c.want)
+		}
+	}
+}
+
+// TestDirectLeavesWhatIsUnusual: with permissions in force and no token, without space, and beyond the largest request nothing is decided here.
 func TestDirectLeavesWhatIsUnusual(t *testing.T) {
 	put := func() *directCall {
 		return direct(service.DirectPut, &pb.PutRequest{Key: []byte("k"), Value: []byte("v")})
@@ -280,6 +349,7 @@ type counted struct {
 
 func (c *counted) Kind() service.DirectKind           { return c.kind }
 func (c *counted) Request() []byte                    { return c.raw }
+func (c *counted) Token() string                      { return "" }
 func (c *counted) OnCancel(service.Cancelled)         {}
 func (c *counted) Answer([]byte, service.Accounts)    { c.sum.Done() }
 func (c *counted) Fail(err error, _ service.Accounts) { panic(err) }

@@ -25,6 +25,7 @@ type readBatch struct {
 	view   *mvcc.View
 	header request.ResponseHeader
 	users  *auth.State
+	who    callers
 	waited time.Duration // for the read index
 	out    []byte        // room for answers, each of which is handed out once
 	one    [1][]byte     // scratch of get
@@ -120,14 +121,14 @@ func (b *readBatch) end() {
 	}
 }
 
-// answer serves one call. If permissions are in force by now, the ordinary call decides what its user may see.
+// answer serves one call. What its user may not see by what is in force now, the ordinary call refuses.
 func (b *readBatch) answer(c Direct, r *request.Range) {
 	b.left--
 	if err := b.open(); err != nil {
 		b.refuse(c, err)
 		return
 	}
-	if b.users.Enabled() {
+	if !b.mayRead(c, r) {
 		c.Leave()
 		return
 	}
@@ -145,6 +146,16 @@ func (b *readBatch) answer(c Direct, r *request.Range) {
 		b.observe(nil)
 		c.Answer(response, b)
 	}
+}
+
+// mayRead reports whether it is sure that a call may have what it asks for. Its caller is looked up after the users were, so that it is not
+// newer than they are.
+func (b *readBatch) mayRead(c Direct, r *request.Range) bool {
+	if !b.users.Enabled() {
+		return true
+	}
+	who, known := b.who.of(b.svc, c)
+	return known && b.users.Admit(who, r, nil) == nil
 }
 
 // read reads a range and encodes the answer, unless that is better done the ordinary way.

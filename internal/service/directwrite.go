@@ -3,6 +3,7 @@ package service
 import (
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/replica"
 	"github.com/quoin-kv/quoin/internal/request"
@@ -40,6 +41,7 @@ type writeBatch struct {
 	data   []byte // room for all entries
 	cost   int64  // what they add to the database
 	full   bool   // nothing is taken that would add more
+	who    callers
 }
 
 // serveWrites proposes what the calls write.
@@ -60,6 +62,11 @@ func (s *Service) serveWrites(calls []Direct, start time.Time) {
 		if c.Kind() == DirectRange {
 			continue
 		}
+		who, known := b.who.of(s, c)
+		if !known {
+			c.Leave()
+			continue
+		}
 		cost, usual, err := s.checkDirect(c.Kind(), c.Request())
 		switch {
 		case err != nil:
@@ -68,7 +75,7 @@ func (s *Service) serveWrites(calls []Direct, start time.Time) {
 			c.Leave()
 		default:
 			b.cost += cost
-			b.add(c)
+			b.add(c, who)
 		}
 	}
 	if len(b.list) > 0 {
@@ -76,8 +83,8 @@ func (s *Service) serveWrites(calls []Direct, start time.Time) {
 	}
 }
 
-// entryOverhead is about how much larger an entry is than its request.
-const entryOverhead = 32
+// entryOverhead is about how much larger an entry is than its request, the name of a user included.
+const entryOverhead = 64
 
 // checkDirect validates a request that writes. cost is what it adds to the database, by the quota's estimate; what is not usual is
 // one that has to be charged for its answer or does not write after all.
@@ -113,14 +120,15 @@ func (s *Service) checkDirect(kind DirectKind, raw []byte) (cost int64, usual bo
 	return cost, !r.ReadOnly() && !readsRanges(&r), nil
 }
 
-// add makes a proposal of a call. Its entry wraps the bytes of the request.
-func (b *writeBatch) add(c Direct) {
+// add makes a proposal of a call. Its entry wraps the bytes of the request, and says who makes it: what that may do is decided when it is applied; to grant a
+// lease it is enough to be somebody.
+func (b *writeBatch) add(c Direct, who auth.Identity) {
 	s, raw := b.svc, c.Request()
 	if c.Kind() == DirectLeaseGrant {
 		raw = s.withLeaseID(raw)
 	}
 	name, field := c.Kind().write()
-	h := request.Header{ID: s.ids.next()}
+	h := request.Header{ID: s.ids.next(), Username: who.User, AuthRevision: who.Revision}
 	if request.SizeInternal(h, field, len(raw)) > s.cfg.MaxRequestBytes {
 		s.observe(name, b.start, kverr.RequestTooLarge)
 		c.Fail(kverr.RequestTooLarge, nothing{})

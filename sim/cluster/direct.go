@@ -62,6 +62,9 @@ func (c *direct) Kind() service.DirectKind { return c.kind }
 // Request implements service.Direct.
 func (c *direct) Request() []byte { return c.raw }
 
+// Token implements service.Direct.
+func (c *direct) Token() string { return "" }
+
 // OnCancel implements service.Direct. Nobody here gives a call up.
 func (c *direct) OnCancel(service.Cancelled) {}
 

@@ -43,18 +43,24 @@ func authUnary(svc *service.Service) map[string]bytesCall {
 // certificate, its common name.
 func Credentials(ctx context.Context) service.Credentials {
 	md, _ := metadata.FromIncomingContext(ctx)
-	out := service.Credentials{Token: first(md, metaToken)}
-	if out.Token == "" {
-		out.Token = first(md, metaAuthorization)
-		// Some clients name the kind of token before it.
-		if kind, rest, ok := strings.Cut(out.Token, " "); ok && strings.EqualFold(kind, "bearer") {
-			out.Token = rest
-		}
-	}
+	out := service.Credentials{Token: shownToken(func(name string) string { return first(md, name) })}
 	if len(md[metaGateway]) == 0 {
 		out.CommonName = commonName(ctx)
 	}
 	return out
+}
+
+// shownToken is the token among metadata.
+func shownToken(first func(name string) string) string {
+	if token := first(metaToken); token != "" {
+		return token
+	}
+	token := first(metaAuthorization)
+	// Some clients name the kind of token before it.
+	if kind, rest, ok := strings.Cut(token, " "); ok && strings.EqualFold(kind, "bearer") {
+		return rest
+	}
+	return token
 }
 
 func first(md metadata.MD, key string) string {

@@ -131,6 +131,9 @@ func (c *directCall) Kind() service.DirectKind { return c.method.kind }
 // Request implements service.Direct.
 func (c *directCall) Request() []byte { return c.wire.Request() }
 
+// Token implements service.Direct.
+func (c *directCall) Token() string { return shownToken(c.wire.Metadata) }
+
 // OnCancel implements service.Direct.
 func (c *directCall) OnCancel(to service.Cancelled) {
 	c.begin()
