@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/quoin-kv/quoin/internal/interval"
@@ -260,17 +261,21 @@ func (s *State) Permissions(name string) ([]schema.Permission, error) {
 	return r.Permissions, nil
 }
 
-// Credentials are what a login is checked against.
-type Credentials struct {
-	Hash       []byte // of the password; nobody can log in with an empty one
-	NoPassword bool
-}
+// errNoPassword refuses a login with a password to one who has none. Etcd has no error of its own for it.
+var errNoPassword = errors.New("auth: authentication failed, password was given for no password user")
 
-// CredentialsOf returns those of a user.
-func (s *State) CredentialsOf(name string) (Credentials, bool) {
-	u := get(s.users, name)
-	if u == nil {
-		return Credentials{}, false
+// LogIn returns the hash of the password by which somebody logs in under a name, or why nobody can now: kverr.AuthFailed if there is no such
+// user. Nobody can log in with an empty hash.
+func (s *State) LogIn(name string) (hash []byte, err error) {
+	if !s.enabled {
+		return nil, kverr.AuthNotEnabled
 	}
-	return Credentials{u.Password, u.NoPassword}, true
+	u := get(s.users, name)
+	switch {
+	case u == nil:
+		return nil, kverr.AuthFailed
+	case u.NoPassword:
+		return nil, errNoPassword
+	}
+	return u.Password, nil
 }

@@ -343,11 +343,11 @@ func TestAnswers(t *testing.T) {
 	if p, err := s.Permissions("reader"); err != nil || len(p) != 2 {
 		t.Errorf("permissions %v, %v", p, err)
 	}
-	if c, ok := s.CredentialsOf("ada"); !ok || string(c.Hash) != "hash of ada" || c.NoPassword {
-		t.Errorf("credentials %v, %t", c, ok)
+	if hash, err := s.LogIn("ada"); err != nil || string(hash) != "hash of ada" {
+		t.Errorf("login of ada: %q, %v", hash, err)
 	}
-	if _, ok := s.CredentialsOf("gone"); ok {
-		t.Error("credentials of nobody")
+	if _, err := s.LogIn("gone"); err != kverr.AuthFailed {
+		t.Errorf("login of nobody: %v", err)
 	}
 }
 

@@ -1,20 +1,15 @@
 package machine
 
 import (
-	"errors"
 	"strconv"
 
 	"github.com/quoin-kv/quoin/internal/auth"
-	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/request"
 )
 
 // Session is a change of who is logged in: with a token, a login of the user; without one, all logins of the user are over, or, without a
 // user, everybody's.
 type Session struct{ User, Token string }
-
-// errNoPassword refuses a login with a password to one who has none. Etcd has no error of its own for it.
-var errNoPassword = errors.New("auth: authentication failed, password was given for no password user")
 
 // mayApply decides whether the one who proposed a request may do what it asks for. Requests that members make for themselves are not
 // looked at; those about leases and keys they make in the name of root.
@@ -110,16 +105,7 @@ func (a *apply) roleGet(r *request.AuthRoleGet) {
 // login notes a login whose password the proposer has checked. The token is what the proposer drew, and the index of the entry before this
 // one, as on all members of either kind: whoever is shown it knows how far the log must be applied before it can be judged.
 func (a *apply) login(r *request.Authenticate) {
-	if !a.users.Enabled() {
-		a.out.Err = kverr.AuthNotEnabled
-		return
-	}
-	switch credentials, ok := a.users.CredentialsOf(r.Name); {
-	case !ok:
-		a.out.Err = kverr.AuthFailed
-		return
-	case credentials.NoPassword:
-		a.out.Err = errNoPassword
+	if _, a.out.Err = a.users.LogIn(r.Name); a.out.Err != nil {
 		return
 	}
 	token := ""

@@ -11,9 +11,6 @@ import (
 	"github.com/quoin-kv/quoin/internal/token"
 )
 
-// errNoPassword refuses a login with a password to one who has none. Etcd has no error of its own for it.
-var errNoPassword = errors.New("auth: authentication failed, password was given for no password user")
-
 // Auth carries out a request about users, roles and permissions other than a login, and returns the encoded response.
 func (s *Service) Auth(ctx context.Context, field request.Field, raw []byte) (reply []byte, err error) {
 	r := request.New(field)
@@ -102,20 +99,16 @@ func (s *Service) login(ctx context.Context, name string, revision uint64) ([]by
 
 // checkPassword refuses a login with a wrong password. It takes as long for a user that does not exist.
 func (s *Service) checkPassword(ctx context.Context, users *auth.State, name, password string) error {
-	if !users.Enabled() {
-		return kverr.AuthNotEnabled
-	}
-	credentials, ok := users.CredentialsOf(name)
-	if ok && credentials.NoPassword {
-		return errNoPassword
-	}
-	if !ok {
+	hash, err := users.LogIn(name)
+	if errors.Is(err, kverr.AuthFailed) {
 		if _, err := s.newHash(ctx, "nobody"); err != nil {
 			return err
 		}
-		return kverr.AuthFailed
 	}
-	if same, err := s.isPassword(ctx, credentials.Hash, password); same || err != nil {
+	if err != nil {
+		return err
+	}
+	if same, err := s.isPassword(ctx, hash, password); same || err != nil {
 		return err
 	}
 	return kverr.AuthFailed
