@@ -238,6 +238,12 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 			return err
 		}
 	}
+	marked, later := rec.Mark.Index, uint64(0)
+	if from := markFrom(m.Members().Version(), rec.Entries, applied.Index); from > 0 && trusted {
+		if marked, later, err = d.markNow(cfg, rec, m, applied, from); err != nil {
+			return err
+		}
+	}
 	core, err := raft.New(coreConfig(cfg, d.meta.NodeID), raft.Boot{
 		HardState: rec.HardState, Entries: rec.Entries, Applied: applied.Index,
 		Snapshot: wire.SnapshotMeta{Index: rec.Mark.Index, Term: rec.Mark.Term, ConfState: m.ConfState()},
@@ -248,10 +254,8 @@ func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 	d.applier = replica.NewApplier(m, d.backend, applied)
 	d.consensus = replica.NewConsensus(core, replica.ConsensusOptions{
 		MarkEvery: cfg.SnapshotCount, CatchupEntries: cfg.SnapshotCatchup, HoldTicks: int(holdTime / millis(cfg.HeartbeatMs)),
-	}, applied.Index, rec.Mark.Index)
-	if from := markFrom(m.Members().Version(), rec.Entries, applied.Index); from > 0 && trusted {
-		d.consensus.MarkFrom(from)
-	}
+	}, applied.Index, marked)
+	d.consensus.MarkFrom(later)
 	d.logger.Info("data restored", "directory", cfg.DataDir, "revision", m.Rev(), "applied", applied.Index, "log", durable, "took", time.Since(start))
 	return nil
 }

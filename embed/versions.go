@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/datadir"
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/membership"
 	"github.com/quoin-kv/quoin/internal/schema"
 	"github.com/quoin-kv/quoin/internal/vfs"
+	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -49,6 +51,25 @@ func markFrom(version string, entries []wire.Entry, applied uint64) (index uint6
 		index = applied
 	}
 	return max(index, machine.LastV2(entries))
+}
+
+// markNow marks the log at what the database file holds, if that is not before from: whoever has the directory next starts there, even if this
+// member is killed a moment later. Otherwise, and without room on the disk, the mark has to come later, from that index on.
+func (d *data) markNow(cfg *config.Config, rec *wal.Recovered, m *machine.Machine, applied schema.Applied, from uint64) (marked, later uint64, err error) {
+	if applied.Index < from || applied.Index <= rec.Mark.Index {
+		return rec.Mark.Index, from, nil
+	}
+	state := m.ConfState()
+	snapshot := wire.Snapshot{Meta: wire.SnapshotMeta{Index: applied.Index, Term: applied.Term, ConfState: state}, Data: m.Members().StoreJSON()}
+	rec.HardState.Commit = max(rec.HardState.Commit, applied.Index)
+	err = d.keepMark(snapshot, int(cfg.MaxSnapshots))
+	if err == nil {
+		err = d.log.Write(wal.Batch{Mark: &wal.Mark{Index: applied.Index, Term: applied.Term, ConfState: &state}, HardState: rec.HardState, Sync: true})
+	}
+	if vfs.NoSpace(err) {
+		return rec.Mark.Index, from, nil
+	}
+	return applied.Index, 0, err
 }
 
 // keepMark notes beside the database file who the members were at a mark of the log: etcd before 3.7 cannot take the directory over without.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/datadir"
 	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/vfs"
+	"github.com/quoin-kv/quoin/internal/wal"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -88,5 +90,30 @@ func TestMarkFrom(t *testing.T) {
 		if got := markFrom(c.version, c.entries, 5); got != c.want {
 			t.Errorf("version %q, %d entries: %d, expected %d", c.version, len(c.entries), got, c.want)
 		}
+	}
+}
+
+// TestMarkAtStart: the log of a directory of another version is marked before anything else happens, so that etcd 3.7 need not read what stands
+// before, however soon this member is killed.
+func TestMarkAtStart(t *testing.T) {
+	dir := stopped(t)
+	paths := datadir.NewPaths(dir, "")
+	changeFile(t, dir, func(tx *bbolt.Tx) error {
+		return errors.Join(
+			tx.Bucket([]byte(schema.Cluster.Name())).Put([]byte(schema.ClusterVersionKey), []byte("3.6.0")),
+			tx.Bucket([]byte(schema.Meta.Name())).Put([]byte(schema.MetaStorageVersion), []byte("3.6.0")),
+		)
+	})
+	before, err := wal.Read(wal.Config{FS: vfs.OS{}, Dir: paths.WAL})
+	if err != nil || before.Mark.Index != 0 || len(before.Entries) == 0 {
+		t.Fatalf("mark %d, %d entries, %v", before.Mark.Index, len(before.Entries), err)
+	}
+	start(t, testConfig(t, dir))
+	after, err := wal.Read(wal.Config{FS: vfs.OS{}, Dir: paths.WAL})
+	if err != nil || after.Mark.Index != uint64(len(before.Entries)) || len(after.Mark.ConfState.Voters) != 1 {
+		t.Errorf("mark %+v, %v", after.Mark, err)
+	}
+	if data, err := datadir.ReadSnapFile(vfs.OS{}, paths, after.Mark.Term, after.Mark.Index); err != nil || data == nil {
+		t.Errorf("beside the mark stands %q, %v", data, err)
 	}
 }
