@@ -32,28 +32,28 @@ const (
 // hands them back, also when the one before was killed and its log has a torn end. Whoever has them, they hold the same: members, every
 // change of every key, hashes, leases, alarms, users and roles.
 func TestTakeover(t *testing.T) {
-	takeoverEnvironment(t)
+	t.Parallel()
 	for i := range flags.takeovers {
 		seed := flags.seed + uint64(i)
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { newTakeover(t, process.Etcd(), seed).run() })
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			newTakeover(t, process.Etcd(), seed).run()
+		})
 	}
 }
 
 // TestTakeoverFromOlder is TestTakeover of directories that etcd 3.6 and 3.5 made. They go back to etcd 3.7.
 func TestTakeoverFromOlder(t *testing.T) {
-	takeoverEnvironment(t)
+	t.Parallel()
 	for i := range (flags.takeovers + 2) / 3 {
 		for _, p := range []process.Program{process.Etcd36(), process.Etcd35()} {
 			seed := flags.seed + uint64(i)
-			t.Run(fmt.Sprintf("%s/seed=%d", p.Name, seed), func(t *testing.T) { newTakeover(t, p, seed).run() })
+			t.Run(fmt.Sprintf("%s/seed=%d", p.Name, seed), func(t *testing.T) {
+				t.Parallel()
+				newTakeover(t, p, seed).run()
+			})
 		}
 	}
-}
-
-// takeoverEnvironment sets what only some of the programs know.
-func takeoverEnvironment(t *testing.T) {
-	t.Setenv("ETCD_KEEP_NOSPACE_ALARM", "true") // an alarm that clears itself is a difference on purpose
-	t.Setenv("ETCD_SNAPSHOT_CATCHUP_ENTRIES", "20")
 }
 
 // takeover is one history of data directories.
@@ -90,6 +90,9 @@ func newTakeover(t *testing.T, origin process.Program, seed uint64) *takeover {
 	o.cfg = process.Config{Builder: builder, Volatile: true, Flags: []string{
 		"--heartbeat-interval=50", "--election-timeout=500", "--bcrypt-cost=4", "--strict-reconfig-check=false",
 		"--snapshot-count=" + marks, "--backend-batch-interval=" + lag,
+	}, Env: []string{ // what not all of the programs know
+		"ETCD_SNAPSHOT_CATCHUP_ENTRIES=20",
+		"ETCD_KEEP_NOSPACE_ALARM=true", // an alarm that clears itself is a difference on purpose
 	}}
 	o.adopt(process.StartCluster(t, o.cfg, slices.Repeat([]process.Program{origin}, o.voters)...)...)
 	return o

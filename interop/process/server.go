@@ -31,6 +31,7 @@ type Config struct {
 	Name    string   // the member's; empty: m1
 	Cluster string   // initial cluster; empty: this member alone
 	Flags   []string // appended to the addresses and the directory
+	Env     []string // name=value, added to the environment
 
 	// Volatile gives up what a loss of power would need: the directory is in
 	// memory if the system offers that, and the server never syncs.
@@ -182,6 +183,7 @@ func (s *Server) Launch() {
 	defer log.Close()
 	cmd := exec.Command(s.binary, s.args()...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), s.cfg.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.tb.Fatalf("start %s: %v", s.cfg.Program.Name, err)
