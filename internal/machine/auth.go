@@ -19,22 +19,10 @@ func (a *apply) mayApply(in *request.Internal) error {
 	case *request.Put, *request.DeleteRange, *request.Txn, *request.LeaseRevoke:
 		return a.users.Admit(who, in.Request, a.leases.Keys)
 	}
-	if isAuth(in.Request) {
+	if in.Field.AboutUsers() {
 		return a.users.AdmitAuth(who, in.Request)
 	}
 	return nil
-}
-
-// isAuth reports whether a request is about users and roles.
-func isAuth(r request.Request) bool {
-	switch r.(type) {
-	case *request.AuthEnable, *request.AuthDisable, *request.AuthStatus, *request.Authenticate, *request.AuthUserAdd, *request.AuthUserDelete,
-		*request.AuthUserGet, *request.AuthUserList, *request.AuthUserChangePassword, *request.AuthUserGrantRole, *request.AuthUserRevokeRole,
-		*request.AuthRoleAdd, *request.AuthRoleDelete, *request.AuthRoleGet, *request.AuthRoleList, *request.AuthRoleGrantPermission,
-		*request.AuthRoleRevokePermission:
-		return true
-	}
-	return false
 }
 
 // auth carries out a request about users and roles.

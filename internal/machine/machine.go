@@ -136,7 +136,7 @@ func (m *Machine) Apply(cmd Command) Outcome {
 		panic(fmt.Sprintf("machine: committed entry that cannot be applied: %v", err))
 	}
 	a := &apply{Machine: m, index: cmd.Index, term: cmd.Term, wanted: cmd.Wanted(in.ID())}
-	a.out.ID, a.out.Kind, a.out.Events = in.ID(), kindOf(in.Field), cmd.Events
+	a.out.ID, a.out.Kind, a.out.Events = in.ID(), in.Field.String(), cmd.Events
 	if a.out.Err = m.admit(in.Request); a.out.Err == nil {
 		a.out.Err = a.mayApply(&in)
 	}
@@ -148,76 +148,6 @@ func (m *Machine) Apply(cmd Command) Outcome {
 		}
 	}
 	return a.out
-}
-
-// kindOf names a request as metrics do.
-func kindOf(f request.Field) string {
-	switch f {
-	case request.FieldPut:
-		return "Put"
-	case request.FieldDeleteRange:
-		return "DeleteRange"
-	case request.FieldTxn:
-		return "Txn"
-	case request.FieldCompaction:
-		return "Compaction"
-	case request.FieldLeaseGrant:
-		return "LeaseGrant"
-	case request.FieldLeaseRevoke:
-		return "LeaseRevoke"
-	case request.FieldLeaseCheckpoint:
-		return "LeaseCheckpoint"
-	case request.FieldAlarm:
-		return "Alarm"
-	case request.FieldClusterVersionSet:
-		return "ClusterVersionSet"
-	case request.FieldMemberAttrSet:
-		return "ClusterMemberAttrSet"
-	case request.FieldDowngradeInfoSet:
-		return "DowngradeInfoSet"
-	}
-	return authKindOf(f)
-}
-
-// authKindOf is kindOf for requests about users and roles.
-func authKindOf(f request.Field) string {
-	switch f {
-	case request.FieldAuthEnable:
-		return "AuthEnable"
-	case request.FieldAuthDisable:
-		return "AuthDisable"
-	case request.FieldAuthStatus:
-		return "AuthStatus"
-	case request.FieldAuthenticate:
-		return "Authenticate"
-	case request.FieldAuthUserAdd:
-		return "AuthUserAdd"
-	case request.FieldAuthUserDelete:
-		return "AuthUserDelete"
-	case request.FieldAuthUserGet:
-		return "AuthUserGet"
-	case request.FieldAuthUserChangePassword:
-		return "AuthUserChangePassword"
-	case request.FieldAuthUserGrantRole:
-		return "AuthUserGrantRole"
-	case request.FieldAuthUserRevokeRole:
-		return "AuthUserRevokeRole"
-	case request.FieldAuthUserList:
-		return "AuthUserList"
-	case request.FieldAuthRoleList:
-		return "AuthRoleList"
-	case request.FieldAuthRoleAdd:
-		return "AuthRoleAdd"
-	case request.FieldAuthRoleDelete:
-		return "AuthRoleDelete"
-	case request.FieldAuthRoleGet:
-		return "AuthRoleGet"
-	case request.FieldAuthRoleGrantPermission:
-		return "AuthRoleGrantPermission"
-	case request.FieldAuthRoleRevokePermission:
-		return "AuthRoleRevokePermission"
-	}
-	return "unknown"
 }
 
 // admit refuses what the alarms forbid.
@@ -295,7 +225,7 @@ func (a *apply) dispatch(in *request.Internal) {
 	case *request.DowngradeVersionTest:
 		a.replyEmpty()
 	default:
-		if isAuth(r) {
+		if in.Field.AboutUsers() {
 			a.auth(r)
 			return
 		}

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/quoin-kv/quoin/internal/auth"
 	"github.com/quoin-kv/quoin/internal/kverr"
@@ -18,7 +17,7 @@ func (s *Service) Auth(ctx context.Context, field request.Field, raw []byte) (re
 		return nil, err
 	}
 	start := s.clock.Now()
-	defer func() { s.observe(authKind(r), start, err) }()
+	defer func() { s.observe(field.String(), start, err) }()
 	who, err := s.identity(ctx)
 	if err != nil {
 		return nil, err
@@ -44,12 +43,6 @@ func (s *Service) Auth(ctx context.Context, field request.Field, raw []byte) (re
 		return nil, err
 	}
 	return s.proposeAs(ctx, who, 0, field, raw)
-}
-
-// authKind names a request as metrics do.
-func authKind(r request.Request) string {
-	name := fmt.Sprintf("%T", r)
-	return name[len("*request."):]
 }
 
 // Authenticate checks a password and returns the encoded response with a token. The password is checked here, against a state that is not older
