@@ -182,6 +182,7 @@ func TestRemovedLeader(t *testing.T) {
 			if err != nil || len(all) != 2 {
 				t.Fatal(all, err)
 			}
+			synctest.Wait() // the new leader has applied the change: the one that left is nobody's follower
 			put(t, c.Follower(), "k", "v")
 			if took := time.Since(begin); took > servicetest.ElectionTimeout/2 {
 				t.Errorf("asking the leader %v: the next write was answered after %v", itself, took)
