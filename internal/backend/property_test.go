@@ -129,6 +129,10 @@ func seenTogether(t testing.TB, r *Reader, revs []schema.Rev, records [][]byte) 
 		if err != nil || !slices.EqualFunc(got[1:], want, bytes.Equal) || string(got[0]) != "before" {
 			t.Fatalf("Records(%v) = %q, %v; each alone is %q", some, got, err, want)
 		}
+		sizes, err := r.Sizes(nil, some)
+		if err != nil || !slices.EqualFunc(sizes, want, func(size int, record []byte) bool { return size == len(record) }) {
+			t.Fatalf("Sizes(%v) = %v, %v, of %q", some, sizes, err, want)
+		}
 		for i := 1; i < len(some); i++ {
 			if none := (schema.Rev{Main: some[i].Main, Sub: 1 << 20}); some[i].Sub < none.Sub {
 				if _, err := r.Records(nil, slices.Insert(slices.Clone(some), i, none)); !errors.Is(err, ErrNoRecord) {

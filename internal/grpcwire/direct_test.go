@@ -128,13 +128,13 @@ func TestDirectEnds(t *testing.T) {
 	expect("at once")
 	c.Answer(nil)
 
-	for _, left := range []string{"50m", "20m"} { // the second comes first
-		r.call(map[string]uint32{"50m": 3, "20m": 5}[left], "/test.S/Echo", left, "grpc-timeout", left)
+	for _, left := range []string{"1000m", "20m"} { // the second comes first
+		r.call(map[string]uint32{"1000m": 3, "20m": 5}[left], "/test.S/Echo", left, "grpc-timeout", left)
 		c := <-calls
 		defer c.Fail(context.DeadlineExceeded)
 	}
 	expect("20m")
-	expect("50m")
+	expect("1000m")
 
 	r.call(7, "/test.S/Echo", "closed")
 	c = <-calls

@@ -129,6 +129,7 @@ func (c *conn) pump() {
 // moveFrame moves one frame of a stream's queue into out.
 func (c *conn) moveFrame(s *stream) {
 	n := min(frameBytesMax, s.credit, c.mu.sendWindow, s.queued)
+	c.reserve(frameHeaderBytes + n)
 	c.mu.out = appendFrameHeader(c.mu.out, n, http2.FrameData, 0, s.id)
 	c.spent(s, n)
 	s.queued -= n

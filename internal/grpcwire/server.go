@@ -33,8 +33,10 @@ type Server struct {
 	static      *staticTable
 	workers     *workers
 	buffers     sync.Pool
-	readers     sync.WaitGroup // goroutines of connections
-	mu          struct {
+	// largeBuffers are those with room for largeBuffer.
+	largeBuffers sync.Pool
+	readers      sync.WaitGroup // goroutines of connections
+	mu           struct {
 		sync.Mutex
 		listeners map[net.Listener]bool
 		conns     map[net.Conn]*conn // nil: still in its handshake

@@ -9,6 +9,9 @@ import (
 const (
 	// inlineMax is how much the reading goroutine writes itself. More is left to a goroutine of its own, as it may take long.
 	inlineMax = 64 << 10
+	// largeBuffer holds what is written at once while there is much to send, and largeFrom is what a buffer holds from where on it has to.
+	largeBuffer = outHigh + 2*frameBytesMax
+	largeFrom   = 16 << 10
 	// keptMax is the largest buffer that is kept for other writes.
 	keptMax = 256 << 10
 	// spareMax is the largest buffer that a connection keeps for itself.
@@ -137,6 +140,22 @@ func (c *conn) awaitWriter() {
 	}
 }
 
+// reserve makes room for n bytes in out. What has become large goes on in a buffer that need not grow any more.
+func (c *conn) reserve(n int) {
+	need := len(c.mu.out) + n
+	if need <= cap(c.mu.out) || need < largeFrom || need > largeBuffer {
+		return
+	}
+	small := c.mu.out
+	b, ok := c.server.largeBuffers.Get().(*[]byte)
+	if !ok {
+		fresh := make([]byte, 0, largeBuffer)
+		b = &fresh
+	}
+	c.mu.out = append((*b)[:0], small...)
+	c.server.keep(small)
+}
+
 // buffer is an empty buffer for frames.
 func (s *Server) buffer() []byte {
 	if b, ok := s.buffers.Get().(*[]byte); ok {
@@ -147,8 +166,12 @@ func (s *Server) buffer() []byte {
 
 // keep takes a buffer back.
 func (s *Server) keep(b []byte) {
-	if cap(b) > 0 && cap(b) <= keptMax {
-		b = b[:0]
+	b = b[:0]
+	switch {
+	case cap(b) == 0 || cap(b) > keptMax:
+	case cap(b) >= largeBuffer:
+		s.largeBuffers.Put(&b)
+	default:
 		s.buffers.Put(&b)
 	}
 }

@@ -104,6 +104,17 @@ func (r *memReader) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
 	return out, nil
 }
 
+func (r *memReader) Sizes(out []int, revs []schema.Rev) ([]int, error) {
+	for _, rev := range revs {
+		record, err := r.Record(rev)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, len(record))
+	}
+	return out, nil
+}
+
 func (r *memReader) Scan(from, to schema.Rev, fn func(schema.Rev, bool, []byte) bool) error {
 	r.mustBeHeld()
 	i, _ := findRecord(r.records, from)

@@ -15,8 +15,9 @@ type Pager struct {
 	sp    span  // what is still to come
 	left  int64 // records until the limit; negative = no limit
 
-	found   []match  // arrays of the last piece, to be used again
-	records [][]byte //
+	found   []match // arrays of the last piece, to be used again
+	records [][]byte
+	sizes   []int
 }
 
 // Pager starts reading a query piece by piece. It uses the query's range,
@@ -72,11 +73,39 @@ func (p *Pager) Move(v *View) error {
 // end. They are valid until the view that the pager reads is released, the list
 // of them until the next call.
 func (p *Pager) Next(n int) ([][]byte, error) {
+	found := p.advance(n)
+	switch {
+	case len(found) == 0:
+		return nil, nil
+	case p.q.KeysOnly:
+		return keyRecords(found), nil
+	}
+	return p.read(found)
+}
+
+// Sizes is Next for those who want to know only how long the records are, in
+// bytes. The list is valid until the next call.
+func (p *Pager) Sizes(n int) ([]int, error) {
+	found := p.advance(n)
+	if !p.q.KeysOnly {
+		var err error
+		p.sizes, err = p.view.sizes(p.sizes[:0], found)
+		return p.sizes, err
+	}
+	p.sizes = p.sizes[:0]
+	for _, record := range keyRecords(found) {
+		p.sizes = append(p.sizes, len(record))
+	}
+	return p.sizes, nil
+}
+
+// advance finds the next records, at most n; none means the end.
+func (p *Pager) advance(n int) []match {
 	if p.left >= 0 {
 		n = int(min(int64(n), p.left))
 	}
 	if n <= 0 {
-		return nil, nil
+		return nil
 	}
 	found := p.take(n)
 	if p.left >= 0 {
@@ -87,10 +116,7 @@ func (p *Pager) Next(n int) ([][]byte, error) {
 	} else {
 		p.skipTo(found[n-1].key)
 	}
-	if p.q.KeysOnly {
-		return keyRecords(found), nil
-	}
-	return p.read(found)
+	return found
 }
 
 // read is the records of what was found.

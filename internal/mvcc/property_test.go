@@ -324,8 +324,15 @@ func (u *run) samePages(q Query, p *pinned) {
 	pager, err := p.v.Pager(q)
 	whole := Result{Rev: p.m.rev()}
 	for err == nil {
+		n := 1 + u.r.IntN(4)
+		measured := pager.Clone()
 		var piece [][]byte
-		if piece, err = pager.Next(1 + u.r.IntN(4)); len(piece) == 0 {
+		piece, err = pager.Next(n)
+		sizes, sizesErr := measured.Sizes(n)
+		if !errors.Is(sizesErr, err) || !slices.EqualFunc(sizes, piece, func(size int, record []byte) bool { return size == len(record) }) {
+			u.t.Fatalf("query %+v: sizes %v (%v) of %q (%v)", q, sizes, sizesErr, piece, err)
+		}
+		if len(piece) == 0 {
 			whole.Count, whole.More = pager.Count(), pager.More()
 			break
 		}

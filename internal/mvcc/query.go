@@ -328,6 +328,23 @@ func (src *source) read(found []match) ([][]byte, error) {
 	return src.appendRecords(make([][]byte, 0, len(found)), found)
 }
 
+// sizes appends the lengths of the records of what was found.
+func (v *View) sizes(out []int, found []match) ([]int, error) {
+	out, err := v.reader.Sizes(out, revsOf(found))
+	if err != nil {
+		return nil, fmt.Errorf("mvcc: sizes of %d records: %w", len(found), err)
+	}
+	return out, nil
+}
+
+func revsOf(found []match) []schema.Rev {
+	revs := make([]schema.Rev, len(found))
+	for i, m := range found {
+		revs[i] = m.v.rev
+	}
+	return revs
+}
+
 // appendRecords reads the records of what was found.
 func (src *source) appendRecords(records [][]byte, found []match) ([][]byte, error) {
 	many, ok := src.records.(Reader)
@@ -341,13 +358,9 @@ func (src *source) appendRecords(records [][]byte, found []match) ([][]byte, err
 		}
 		return records, nil
 	}
-	revs := make([]schema.Rev, len(found))
-	for i, m := range found {
-		revs[i] = m.v.rev
-	}
-	records, err := many.Records(records, revs)
+	records, err := many.Records(records, revsOf(found))
 	if err != nil {
-		return nil, fmt.Errorf("mvcc: records of %d revisions: %w", len(revs), err)
+		return nil, fmt.Errorf("mvcc: records of %d revisions: %w", len(found), err)
 	}
 	return records, nil
 }

@@ -33,6 +33,9 @@ type Reader interface {
 	Record(rev schema.Rev) ([]byte, error)
 	// Records appends the records of puts to out, in the order of revs.
 	Records(out [][]byte, revs []schema.Rev) ([][]byte, error)
+	// Sizes appends the lengths in bytes of the records of puts to out, in the
+	// order of revs. That they can be read it does not promise.
+	Sizes(out []int, revs []schema.Rev) ([]int, error)
 	// Scan calls fn for the records from from to to, both inclusive, ascending,
 	// until fn returns false.
 	Scan(from, to schema.Rev, fn func(rev schema.Rev, tombstone bool, record []byte) bool) error

@@ -123,6 +123,7 @@ var errBroken = errors.New("broken disk")
 
 func (broken) Record(schema.Rev) ([]byte, error)                { return nil, errBroken }
 func (broken) Records([][]byte, []schema.Rev) ([][]byte, error) { return nil, errBroken }
+func (broken) Sizes([]int, []schema.Rev) ([]int, error)         { return nil, errBroken }
 func (broken) Scan(schema.Rev, schema.Rev, func(schema.Rev, bool, []byte) bool) error {
 	return errBroken
 }

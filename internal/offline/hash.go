@@ -81,6 +81,17 @@ func (r *records) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
 	return out, nil
 }
 
+func (r *records) Sizes(out []int, revs []schema.Rev) ([]int, error) {
+	for _, rev := range revs {
+		record, err := r.Record(rev)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, len(record))
+	}
+	return out, nil
+}
+
 func (*records) Retain()  {}
 func (*records) Release() {}
 

@@ -22,8 +22,8 @@ func AppendRangeRecords(b []byte, records [][]byte) []byte {
 }
 
 // SizeRangeRecord is the length in bytes that AppendRangeRecords gives one
-// record.
-func SizeRangeRecord(record []byte) int { return sizeFrame(fieldKVs, len(record)) }
+// record of so many bytes.
+func SizeRangeRecord(bytes int) int { return sizeFrame(fieldKVs, bytes) }
 
 // AppendRangeEnd appends what stands behind the records; those of r are left
 // out.

@@ -25,7 +25,7 @@ func TestPieces(t *testing.T) {
 			before := len(got)
 			got = request.AppendRangeRecords(got, left[:n])
 			for _, record := range left[:n] {
-				size += request.SizeRangeRecord(record)
+				size += request.SizeRangeRecord(len(record))
 			}
 			if len(got)-before != size {
 				t.Errorf("%d records have %d bytes, announced were %d", n, len(got)-before, size)

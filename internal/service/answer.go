@@ -197,8 +197,9 @@ type planner struct {
 	total int
 }
 
-func (p *planner) add(record []byte) {
-	size := request.SizeRangeRecord(record)
+// add plans a record of so many bytes.
+func (p *planner) add(recordBytes int) {
+	size := request.SizeRangeRecord(recordBytes)
 	if p.open.records > 0 && p.open.bytes+size > pieceBytes {
 		p.plan = append(p.plan, p.open)
 		p.open = piece{}

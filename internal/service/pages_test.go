@@ -15,7 +15,9 @@ func (nowhere) DeleteRecord(schema.Rev, bool)     {}
 func (nowhere) Put(schema.Bucket, []byte, []byte) {}
 func (nowhere) Record(schema.Rev) ([]byte, error) { return nil, nil }
 
-func (nowhere) Records(out [][]byte, _ []schema.Rev) ([][]byte, error)            { return out, nil }
+func (nowhere) Records(out [][]byte, _ []schema.Rev) ([][]byte, error) { return out, nil }
+
+func (nowhere) Sizes(out []int, _ []schema.Rev) ([]int, error)                    { return out, nil }
 func (nowhere) Scan(_, _ schema.Rev, _ func(schema.Rev, bool, []byte) bool) error { return nil }
 func (nowhere) Retain()                                                           {}
 func (nowhere) Release()                                                          {}

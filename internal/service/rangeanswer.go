@@ -113,7 +113,7 @@ func (r *reading) whole(b []byte) Answer {
 func (r *reading) inPieces(h request.ResponseHeader, result *request.RangeResult) Answer {
 	var p planner
 	for _, record := range result.KVs {
-		p.add(record)
+		p.add(len(record))
 	}
 	keys := int64(len(result.KVs))
 	l := p.large(r.svc, &collected{result.KVs}, request.AppendRangeStart(nil, h), request.AppendRangeEnd(nil, result))
@@ -139,15 +139,15 @@ func (r *reading) pages(q mvcc.Query) (a Answer, again bool, err error) {
 	from := &pagerSource{pager.Clone()}
 	var p planner
 	for {
-		records, err := pager.Next(measuredKeys)
+		sizes, err := pager.Sizes(measuredKeys)
 		if err != nil {
 			return Answer{}, false, err
 		}
-		if len(records) == 0 {
+		if len(sizes) == 0 {
 			break
 		}
-		for _, record := range records {
-			p.add(record)
+		for _, bytes := range sizes {
+			p.add(bytes)
 		}
 		if err := r.ctx.Err(); err != nil {
 			return Answer{}, false, err

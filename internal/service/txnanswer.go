@@ -150,7 +150,7 @@ func sizeNow(view *mvcc.View, q mvcc.Query) int64 {
 	}
 	bytes := int64(0)
 	for _, record := range result.Records {
-		bytes += int64(request.SizeRangeRecord(record))
+		bytes += int64(request.SizeRangeRecord(len(record)))
 	}
 	return bytes * keys / int64(len(result.Records))
 }

@@ -53,6 +53,17 @@ func (m *storage) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
 	return out, nil
 }
 
+func (m *storage) Sizes(out []int, revs []schema.Rev) ([]int, error) {
+	for _, rev := range revs {
+		record, err := m.Record(rev)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, len(record))
+	}
+	return out, nil
+}
+
 func (m *storage) Scan(from, to schema.Rev, fn func(schema.Rev, bool, []byte) bool) error {
 	for i, _ := m.find(from); i < len(m.revs) && m.revs[i].Compare(to) <= 0; i++ {
 		if !fn(m.revs[i], m.tombs[i], m.records[i]) {
