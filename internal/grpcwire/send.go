@@ -60,6 +60,7 @@ func newPiece(data []byte, length int, compressed bool) piece {
 // send sends a piece now, as far as that may be, and keeps the rest until it may be sent. The header has been sent.
 func (c *conn) send(s *stream, p piece) {
 	if n := p.size(); len(s.queue) == 0 && n <= frameBytesMax && n <= s.credit && n <= c.mu.sendWindow && len(c.mu.out) < outHigh {
+		c.reserve(frameHeaderBytes + n)
 		b := appendFrameHeader(c.mu.out, n, http2.FrameData, 0, s.id)
 		b = append(b, p.prefix[prefixBytes-p.head:]...)
 		c.mu.out = append(b, p.data...)
