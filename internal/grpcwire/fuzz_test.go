@@ -166,7 +166,7 @@ func FuzzMessages(f *testing.F) {
 				payload = append([]byte{0}, payload...)
 			}
 			if err := c.data(&frame{kind: http2.FrameData, flags: flags, stream: 1, payload: payload}); err != nil {
-				t.Skip() // padding beyond the window
+				return // padding beyond the window
 			}
 			if rest = rest[n:]; len(rest) == 0 {
 				break
