@@ -8,7 +8,7 @@ import (
 
 // How a compaction leaves processor and disk to those who wait for answers.
 const (
-	removalGoal = 5 * time.Millisecond // that the flush of what one step removes should take
+	removalGoal = 3 * time.Millisecond // that the flush of what one step removes should take
 	removalMin  = 100                  // records removed in one step, however long that takes
 	hashBatch   = 250                  // records hashed in one step
 	restMin     = time.Millisecond     // between two steps of a hash
