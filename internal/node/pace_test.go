@@ -14,7 +14,7 @@ func TestPace(t *testing.T) {
 	}{
 		{time.Millisecond, 200},
 		{time.Millisecond, 400},
-		{7 * time.Millisecond, 400},
+		{removalGoal + removalGoal/2, 400},
 		{30 * time.Millisecond, 200},
 		{time.Second, 100},
 		{time.Second, 100},
