@@ -31,11 +31,9 @@ func (p *peer) read(k streamKind) {
 			stood = false
 			p.t.cfg.Local.Gone(p.id)
 		}
-		if opened && time.Since(began) >= p.t.cfg.Timing.Redial {
-			stood = true
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				continue
-			}
+		stood = stood || opened
+		if opened && time.Since(began) >= p.t.cfg.Timing.Redial && !errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
 		}
 		if !wait(p.ctx, p.t.cfg.Timing.Redial) {
 			return

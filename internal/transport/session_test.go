@@ -155,6 +155,15 @@ func TestGone(t *testing.T) {
 				t.Fatal("want peer 2 back, and nothing said twice")
 			}
 		}
+		n.sever(address(2))
+		time.Sleep(time.Second)
+		n.join(address(2))
+		time.Sleep(110 * time.Millisecond)
+		n.sever(address(2)) // streams that have hardly been opened
+		time.Sleep(110 * time.Millisecond)
+		if len(a.local.gone) != 4 {
+			t.Fatalf("told %d times of a peer that went twice, want 4", len(a.local.gone))
+		}
 	})
 }
 
