@@ -14,6 +14,8 @@
 //	go run . -short               # a look whether all of it works
 //	go run . -works 'put|get'     # some rows
 //	go run . -long                # counts and pages of a million keys too
+//	go run . -keys 10             # with ten times the keys (-clients: the calls under way)
+//	go run . -profile             # CPU profiles too
 //	go run . -a "path/to/etcd"    # etcd beside itself: the noise of the machine
 //	go run . -print raw.json      # the table of an earlier run
 package main
@@ -45,8 +47,9 @@ type options struct {
 	length             time.Duration
 	megabytes          int64
 	seed               uint64
+	keys, clients      int
 	short, long        bool
-	pin, list          bool
+	pin, list, profile bool
 }
 
 func main() {
@@ -74,11 +77,17 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the random choices")
 	f.BoolVar(&o.short, "short", false, "small works, one short round: shows that everything runs, measures nothing")
 	f.BoolVar(&o.long, "long", false, "counts and pages of a million keys too")
+	f.IntVar(&o.keys, "keys", 1, "times the keys and leases")
+	f.IntVar(&o.clients, "clients", 1, "times the connections and calls under way")
+	f.BoolVar(&o.profile, "profile", false, "a further round of each work, of which the servers' CPU profiles are kept under profiles/")
 	f.BoolVar(&o.pin, "pin", true, "give servers and generator a processor each")
 	f.BoolVar(&o.list, "list", false, "list the works and end")
 	err := f.Parse(args)
 	if err == nil && f.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if err == nil && (o.keys < 1 || o.clients < 1) {
+		err = fmt.Errorf("-keys %d, -clients %d: at least 1", o.keys, o.clients)
 	}
 	if o.short {
 		o.rounds, o.length = 1, 300*time.Millisecond
@@ -125,6 +134,7 @@ func (o options) choose() ([]work, error) {
 	} else if o.megabytes > 0 {
 		size.upkeepBytes = o.megabytes << 20
 	}
+	size = size.grown(o.keys, o.clients)
 	if o.long {
 		size.large = append(size.large, longKeys)
 	}
@@ -178,6 +188,7 @@ func (o options) compare(ctx context.Context, args []string, chosen []work) erro
 	defer os.RemoveAll(data)
 	p := plan{
 		a: a, b: b, cores: split, dir: data, works: chosen, rounds: o.rounds, length: o.length, seed: o.seed,
+		profile: o.profile, out: out,
 		observe: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
 	}
 	if r.Works, err = p.run(ctx); err != nil {

@@ -42,7 +42,21 @@ func TestParse(t *testing.T) {
 	if err != nil || o.rounds != 1 {
 		t.Errorf("rounds %d, error %v", o.rounds, err)
 	}
-	if _, err := parse([]string{"stray"}); err == nil {
-		t.Error("a stray argument was taken")
+	for _, bad := range []string{"stray", "-keys=0", "-clients=-1"} {
+		if _, err := parse([]string{bad}); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
+// TestGrown: more keys or clients, and each operation as large as before.
+func TestGrown(t *testing.T) {
+	n := fullScale()
+	keys, clients := n.grown(10, 1), n.grown(1, 10)
+	if keys.keys != 10*n.keys || keys.rangeKeys != n.rangeKeys || keys.rangeKeys+keys.otherKeys != 10*n.rangeKeys || keys.inFlight != n.inFlight {
+		t.Errorf("ten times the keys: %+v", keys)
+	}
+	if clients.keys != n.keys || clients.otherKeys != 0 || clients.connections != 10*n.connections || clients.inFlight != 10*n.inFlight {
+		t.Errorf("ten times the clients: %+v", clients)
 	}
 }

@@ -96,6 +96,8 @@ type plan struct {
 	rounds  int
 	length  time.Duration
 	seed    uint64
+	profile bool                             // keep a CPU profile of each work
+	out     string                           // directory for the profiles
 	observe func(format string, args ...any) // told how far it is
 }
 
@@ -143,6 +145,13 @@ func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 		}
 		rounds = append(rounds, round{A: samples[0], B: samples[1]})
 	}
+	if p.profile && !w.restarts {
+		for i := range servers {
+			if err := p.profileOf(ctx, w, i, loads[i], servers[i]); err != nil {
+				return nil, fmt.Errorf("%s: profile: %w", side(i), err)
+			}
+		}
+	}
 	return rounds, nil
 }
 
@@ -158,6 +167,9 @@ func (p plan) server(ctx context.Context, w work, i int, command []string) (*clu
 			return nil, err
 		}
 		command = append(slices.Clone(command), more...)
+	}
+	if p.profile {
+		command = append(slices.Clone(command), "--enable-pprof")
 	}
 	return newCluster(ctx, command, p.cores, dir, max(1, w.members))
 }

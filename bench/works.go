@@ -34,6 +34,7 @@ type scale struct {
 	keys        int   // random puts and gets
 	large       []int // key spaces of counts and pages
 	rangeKeys   int
+	otherKeys   int // beside those that the range is of
 	watchers    []int
 	leases      int
 	restartKeys int
@@ -60,6 +61,15 @@ func fullScale() scale {
 		listClients: []int{20, 50}, listBytes: 1 << 30, listKeys: 20_000, kubeKeys: 10_000, behind: 20_000,
 		logins: 500, restartLots: 1_000_000, memoryKeys: []int{200_000, 1_000_000}, expiring: 100_000,
 	}
+}
+
+// grown has so many times the keys and leases, and so many times the clients,
+// while one operation stays what it is: how far costs depend on either is seen
+// beside a run without.
+func (n scale) grown(keys, clients int) scale {
+	n.keys, n.kubeKeys, n.leases, n.otherKeys = n.keys*keys, n.kubeKeys*keys, n.leases*keys, n.rangeKeys*(keys-1)
+	n.connections, n.inFlight = n.connections*clients, n.inFlight*clients
+	return n
 }
 
 // shortScale only shows that everything works.
@@ -94,8 +104,8 @@ func works(n scale) []work {
 			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, false)}),
 		plain("get-serializable", "the same, serializable", n.keys, smallValue, n,
 			unary{path: pathRange, inFlight: n.inFlight, body: randomGets(n.keys, true)}),
-		plain("range", fmt.Sprintf("range of %d keys of %d bytes", n.rangeKeys, largeValue), n.rangeKeys, largeValue, n,
-			unary{path: pathRange, inFlight: fewCalls, body: always(everything())}),
+		plain("range", fmt.Sprintf("range of %d keys of %d bytes", n.rangeKeys, largeValue), n.rangeKeys+n.otherKeys, largeValue, n,
+			unary{path: pathRange, inFlight: fewCalls, body: always(firstKeys(n.rangeKeys))}),
 	}
 	for _, keys := range n.large {
 		all = append(all, countWork(keys, n), pageWork(keys, n))
@@ -115,6 +125,11 @@ func works(n scale) []work {
 
 func everything() *etcdserverpb.RangeRequest {
 	return &etcdserverpb.RangeRequest{Key: []byte(keyPrefix), RangeEnd: []byte(keyEnd)}
+}
+
+// firstKeys asks for the keys before one of them.
+func firstKeys(n int) *etcdserverpb.RangeRequest {
+	return &etcdserverpb.RangeRequest{Key: keyAt(0), RangeEnd: keyAt(n)}
 }
 
 // plain is a work of unary calls over keys that are there.
