@@ -45,6 +45,7 @@ type caller struct {
 	rng   *rand.Rand
 	host  *host
 	stick int
+	early bool // members that are not ready answer it, too: of them it may only ask for what is linearizable
 }
 
 func (w *world) newCaller(c plan.Client) caller {
@@ -73,7 +74,7 @@ func (c *caller) call(h *host, timeout int64, serve func(m *member) ([]byte, err
 	w.engine.After(timeout, func() { once(nil, errNoAnswer) })
 	w.engine.After(w.network.delay(), func() {
 		m := h.member
-		if m == nil || !m.ready {
+		if m == nil || !m.ready && !c.early {
 			w.engine.After(w.network.delay(), func() { once(nil, errNobody) })
 			return
 		}
@@ -106,6 +107,11 @@ func (w *world) newClient(c plan.Client) actor {
 	switch c.Kind {
 	case plan.Watcher:
 		return &watcher{caller: w.newCaller(c), config: c}
+	case plan.Greeter:
+		g := &greeter{caller: w.newCaller(c)}
+		g.early = true
+		w.greeters = append(w.greeters, g)
+		return g
 	case plan.Leaser:
 		return &leaser{caller: w.newCaller(c), config: c}
 	}
@@ -143,7 +149,11 @@ func judgeError(err error) (model.Failure, bool) {
 // operation sends an operation of the model to a member, notes what became of it and then calls after. Nothing is noted of an operation
 // that reached nobody.
 func (c *caller) operation(r model.Request, raw []byte, after func(op *model.Op)) {
-	h := c.choose()
+	c.operationAt(c.choose(), r, raw, after)
+}
+
+// operationAt is operation for one member.
+func (c *caller) operationAt(h *host, r model.Request, raw []byte, after func(op *model.Op)) {
 	op := model.Op{Client: c.index, Member: h.id, Request: r, Call: c.w.engine.Now()}
 	ask := serve
 	if c.rng.IntN(2) == 0 {

@@ -52,6 +52,7 @@ func (j *judge) elected(m *member, term uint64) {
 	}
 	j.leaders[term] = m.host.id
 	j.w.ambush(m.host)
+	j.w.greet(m.host)
 	needed := uint64(0)
 	for t, commit := range j.commits {
 		if t < term {

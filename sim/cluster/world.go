@@ -47,6 +47,7 @@ type world struct {
 	operator *operator
 	recorder recorder
 	clients  []actor
+	greeters []*greeter // among them
 	faults   map[string]int
 	jumps    []int64      // when a clock jumped
 	ambushes []plan.Fault // that wait for a leader

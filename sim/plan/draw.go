@@ -232,6 +232,9 @@ func (d drawer) clients() (all []Client) {
 	for range d.IntN(4) {
 		all = append(all, Client{Kind: Leaser, Think: d.spread(200*millisecond, 2*second), Keys: keys, Stick: d.IntN(1001)})
 	}
+	for range d.IntN(3) {
+		all = append(all, Client{Kind: Greeter, Think: 1, Keys: keys})
+	}
 	for i := range all {
 		all[i].ID = i
 	}

@@ -74,6 +74,7 @@ const (
 	KV      Kind = "kv"      // puts, reads, deletes, transactions
 	Watcher Kind = "watcher" // watches, and comes back where it was cut off
 	Leaser  Kind = "leaser"  // grants leases, keeps some alive, lets others end
+	Greeter Kind = "greeter" // reads from leaders that have just been elected
 )
 
 // FaultKind is what goes wrong.
