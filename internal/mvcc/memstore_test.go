@@ -94,25 +94,11 @@ func (r *memReader) Record(rev schema.Rev) ([]byte, error) {
 }
 
 func (r *memReader) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
-	for _, rev := range revs {
-		record, err := r.Record(rev)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, record)
-	}
-	return out, nil
+	return OneByOne(r.Record).Records(out, revs)
 }
 
 func (r *memReader) Sizes(out []int, revs []schema.Rev) ([]int, error) {
-	for _, rev := range revs {
-		record, err := r.Record(rev)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, len(record))
-	}
-	return out, nil
+	return OneByOne(r.Record).Sizes(out, revs)
 }
 
 func (r *memReader) Scan(from, to schema.Rev, fn func(schema.Rev, bool, []byte) bool) error {

@@ -71,25 +71,11 @@ func (r *records) Scan(from, to schema.Rev, fn func(rev schema.Rev, tombstone bo
 }
 
 func (r *records) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
-	for _, rev := range revs {
-		record, err := r.Record(rev)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, record)
-	}
-	return out, nil
+	return mvcc.OneByOne(r.Record).Records(out, revs)
 }
 
 func (r *records) Sizes(out []int, revs []schema.Rev) ([]int, error) {
-	for _, rev := range revs {
-		record, err := r.Record(rev)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, len(record))
-	}
-	return out, nil
+	return mvcc.OneByOne(r.Record).Sizes(out, revs)
 }
 
 func (*records) Retain()  {}

@@ -43,25 +43,11 @@ func (m *storage) Record(rev schema.Rev) ([]byte, error) {
 }
 
 func (m *storage) Records(out [][]byte, revs []schema.Rev) ([][]byte, error) {
-	for _, rev := range revs {
-		record, err := m.Record(rev)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, record)
-	}
-	return out, nil
+	return mvcc.OneByOne(m.Record).Records(out, revs)
 }
 
 func (m *storage) Sizes(out []int, revs []schema.Rev) ([]int, error) {
-	for _, rev := range revs {
-		record, err := m.Record(rev)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, len(record))
-	}
-	return out, nil
+	return mvcc.OneByOne(m.Record).Sizes(out, revs)
 }
 
 func (m *storage) Scan(from, to schema.Rev, fn func(schema.Rev, bool, []byte) bool) error {
