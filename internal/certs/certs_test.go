@@ -2,12 +2,7 @@ package certs
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -18,84 +13,36 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 )
 
 // authority signs certificates into files of a directory.
 type authority struct {
-	t      *testing.T
-	dir    string
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
-	serial int64
-	file   string // the authority's certificate
+	*certstest.Authority
+	t         *testing.T
+	dir, file string // file is the authority's certificate
 }
 
 func newAuthority(t *testing.T, dir, name string) *authority {
 	t.Helper()
-	a := &authority{t: t, dir: dir, key: newKey(t), serial: 100}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte(name),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	a.check(err)
-	a.cert, err = x509.ParseCertificate(der)
-	a.check(err)
-	a.file = a.write(name+".ca", "CERTIFICATE", der)
+	a := &authority{Authority: certstest.New(t, name), t: t, dir: dir}
+	a.file = certstest.Write(t, filepath.Join(dir, name+".ca"), a.Cert)
 	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) check(err error) {
-	a.t.Helper()
-	if err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	a.t.Helper()
-	path := filepath.Join(a.dir, name)
-	a.check(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-	return path
 }
 
 // issue writes a certificate for hosts under name.
 func (a *authority) issue(name string, hosts ...string) (cert, key string, serial *big.Int) {
 	a.t.Helper()
-	private := newKey(a.t)
-	a.serial++
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	nameHosts(template, hosts)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
-	a.check(err)
-	keyDER, err := x509.MarshalECPrivateKey(private)
-	a.check(err)
-	return a.write(name+".pem", "CERTIFICATE", der), a.write(name+".key", "EC PRIVATE KEY", keyDER), template.SerialNumber
+	id := a.Issue(name, certstest.Hosts(hosts...))
+	cert, key = id.Write(a.dir, name)
+	return cert, key, id.Serial
 }
 
 // revoke writes a list of serial numbers.
 func (a *authority) revoke(name string, serials ...*big.Int) string {
 	a.t.Helper()
-	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
-	for _, s := range serials {
-		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
-	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
-	a.check(err)
-	return a.write(name, "X509 CRL", der)
+	return certstest.Write(a.t, filepath.Join(a.dir, name), a.Revoke(serials...))
 }
 
 // talk lets a client of the one configuration say something to a server of the other, on the loopback device.
@@ -308,7 +255,7 @@ func TestMistakes(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	torn := ca.write("torn", "CERTIFICATE", []byte{1, 2, 3})
+	torn := certstest.Write(t, filepath.Join(dir, "torn"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1, 2, 3}}))
 	missing := filepath.Join(dir, "missing")
 	server := func(f Files) func() (*tls.Config, error) { return func() (*tls.Config, error) { return f.Server() } }
 	for _, tc := range []struct {

@@ -1,16 +1,14 @@
 package certs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
-	"time"
+
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 )
 
 // FuzzFilesRead reads any bytes as a list of revoked certificates, as certificates and as authorities: they are read or refused, and
@@ -47,22 +45,8 @@ func FuzzFilesRead(f *testing.F) {
 // seeds are a certificate and a list that revokes it, in both forms.
 func seeds(f *testing.F) [][]byte {
 	f.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		f.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(7), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(1), RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(7), RevocationTime: time.Unix(1, 0)}},
-	}, template, key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
-	listPEM := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: list})
-	return [][]byte{cert, list, certPEM, listPEM, append(certPEM, certPEM...), append(listPEM, certPEM...), {}}
+	a := certstest.New(f, "a")
+	list := a.Revoke(a.Serial)
+	block, _ := pem.Decode(list)
+	return [][]byte{a.Certificate.Raw, block.Bytes, a.Cert, list, slices.Concat(a.Cert, a.Cert), slices.Concat(list, a.Cert), {}}
 }

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 )
 
 // TestReload: what is replaced on disk holds from the next handshake on.
@@ -137,14 +138,8 @@ func TestExpiry(t *testing.T) {
 	if e, err := expiry(); err != nil || !e.At.Equal(leaf[0].NotAfter) || e.File != server && e.File != client {
 		t.Errorf("%+v, %v", e, err)
 	}
-	early := newAuthority(t, dir, "early")
-	early.cert.NotAfter = time.Now().Add(time.Minute)
-	der, err := x509.CreateCertificate(rand.Reader, early.cert, early.cert, early.key.Public(), early.key)
-	early.check(err)
-	chain := append([]byte(read(t, client)), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	if err := os.WriteFile(client, chain, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	early := certstest.New(t, "early", certstest.Valid(-time.Hour, time.Minute))
+	certstest.Write(t, client, []byte(read(t, client)), early.Cert)
 	if e, err := expiry(); err != nil || e.File != client || time.Until(e.At) > time.Minute {
 		t.Errorf("%+v, %v", e, err)
 	}
@@ -337,15 +332,10 @@ func TestSelfSignedAgain(t *testing.T) {
 // expire replaces the pair in dir by one whose time is over.
 func expire(t *testing.T, dir string) {
 	t.Helper()
-	a := newAuthority(t, dir, "ca")
-	a.cert.NotAfter = time.Now().Add(-time.Hour)
-	template := *a.cert
-	der, err := x509.CreateCertificate(nil, &template, &template, a.key.Public(), a.key)
-	a.check(err)
-	keyDER, err := x509.MarshalECPrivateKey(a.key)
-	a.check(err)
-	a.write("cert.pem", "CERTIFICATE", der)
-	a.write("key.pem", "EC PRIVATE KEY", keyDER)
+	certstest.New(t, "ca", certstest.Valid(-2*time.Hour, -time.Hour)).Write(dir, "cert")
+	if err := os.Rename(filepath.Join(dir, "cert.key"), filepath.Join(dir, "key.pem")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func BenchmarkServerConfig(b *testing.B) {

@@ -2,16 +2,9 @@ package deploy
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 )
 
 const (
@@ -36,23 +31,19 @@ func TestStaticPod(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, probes := readPod(t, path)
 			c := newContainers(t, map[string]string{"node": "192.0.2.10"})["node"]
-			ca := newAuthority(t)
+			ca := certstest.New(t, "etcd-ca")
 			const pki = "/etc/kubernetes/pki/etcd/"
-			c.write(t, pki+"ca.crt", ca.pem)
+			c.write(t, pki+"ca.crt", ca.Cert)
 			for _, who := range []string{"server", "peer"} {
-				cert, key := ca.issue(t, who, "192.0.2.10", "127.0.0.1")
-				c.write(t, pki+who+".crt", cert)
-				c.write(t, pki+who+".key", key)
+				id := ca.Issue(who, certstest.Hosts("192.0.2.10", "127.0.0.1"))
+				c.write(t, pki+who+".crt", id.Cert)
+				c.write(t, pki+who+".key", id.Key)
 			}
 			c.start(t, p)
 			for _, probe := range probes {
 				ask(t, c, fmt.Sprintf("%s://%s:%d%s", strings.ToLower(probe.Scheme), probe.Host, probe.Port, probe.Path))
 			}
-			roots := x509.NewCertPool()
-			roots.AppendCertsFromPEM(ca.pem)
-			pair, err := tls.X509KeyPair(ca.issue(t, "apiserver"))
-			must(t, err)
-			roundTrip(t, c, &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}, "https://192.0.2.10:2379", "https://127.0.0.1:2379")
+			roundTrip(t, c, ca.Client(ca.Issue("apiserver")), "https://192.0.2.10:2379", "https://127.0.0.1:2379")
 			if !c.has("/var/lib/etcd/member/snap/db") {
 				t.Error("the data is not where the pod wants it")
 			}
@@ -170,47 +161,6 @@ func roundTrip(t *testing.T, c *container, security *tls.Config, endpoints ...st
 		members = len(list.Members)
 	}
 	return members
-}
-
-// An authority issues certificates, as kubeadm's does.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	a := &authority{key: key, cert: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "etcd-ca"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}}
-	der, err := x509.CreateCertificate(rand.Reader, a.cert, a.cert, &key.PublicKey, key)
-	must(t, err)
-	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return a
-}
-
-func (a *authority) issue(t *testing.T, name string, addresses ...string) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	must(t, err)
-	leaf := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, address := range addresses {
-		leaf.IPAddresses = append(leaf.IPAddresses, net.ParseIP(address))
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, &private.PublicKey, a.key)
-	must(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(private)
-	must(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
 }
 
 // TestFilesAreThere: what the README of deploy/ names exists.

@@ -55,11 +55,11 @@ func seeDiscoveryUser(t *testing.T, f form) {
 func secureService(t *testing.T, f form) (*member, *authority, *clientv3.Client) {
 	t.Helper()
 	a := newAuthority(t)
-	one := a.issue(t, "service", "127.0.0.1")
+	cert, key := a.issue("service", "127.0.0.1")
 	m := start(t, f, t.TempDir(), options{
-		"listen-client-urls": "https://" + freePort(t), "advertise-client-urls": "https://127.0.0.1:1", "cert-file": one.cert, "key-file": one.key, "trusted-ca-file": a.file,
+		"listen-client-urls": "https://" + freePort(t), "advertise-client-urls": "https://127.0.0.1:1", "cert-file": cert, "key-file": key, "trusted-ca-file": a.file,
 	})
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + m.url}, Logger: zap.NewNop(), TLS: a.client(t, a.issue(t, "client"))})
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + m.url}, Logger: zap.NewNop(), TLS: a.Client(a.Issue("client"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,17 +69,17 @@ func secureService(t *testing.T, f form) (*member, *authority, *clientv3.Client)
 
 func seeSecureDiscovery(t *testing.T, f form) {
 	m, a, client := secureService(t, f)
-	one := a.issue(t, "member")
+	cert, key := a.issue("member")
 	discover(t, f, client, options{
-		"discovery-endpoints": m.url, "discovery-cacert": a.file, "discovery-cert": one.cert, "discovery-key": one.key, "discovery-insecure-transport": false,
+		"discovery-endpoints": m.url, "discovery-cacert": a.file, "discovery-cert": cert, "discovery-key": key, "discovery-insecure-transport": false,
 	})
 }
 
 // seeUncheckedDiscovery: the service's certificate is of an authority that the member does not know.
 func seeUncheckedDiscovery(t *testing.T, f form) {
 	m, a, client := secureService(t, f)
-	one := a.issue(t, "member")
+	cert, key := a.issue("member")
 	discover(t, f, client, options{
-		"discovery-endpoints": m.url, "discovery-insecure-skip-tls-verify": true, "discovery-cert": one.cert, "discovery-key": one.key, "discovery-insecure-transport": false,
+		"discovery-endpoints": m.url, "discovery-insecure-skip-tls-verify": true, "discovery-cert": cert, "discovery-key": key, "discovery-insecure-transport": false,
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 )
 
 // door is one kind of connections whose security is looked at.
@@ -41,8 +43,8 @@ func (d door) secure(t *testing.T, f form, change func(a *authority) options) *s
 	t.Helper()
 	a := newAuthority(t)
 	s := &secured{authority: a, address: freePort(t), path: d.path}
-	server := a.issue(t, "server", "127.0.0.1", "localhost")
-	o := options{d.listen: "https://" + s.address, d.advertise: "https://" + s.address, d.prefix + "cert-file": server.cert, d.prefix + "key-file": server.key}
+	cert, key := a.issue("server", "127.0.0.1", "localhost")
+	o := options{d.listen: "https://" + s.address, d.advertise: "https://" + s.address, d.prefix + "cert-file": cert, d.prefix + "key-file": key}
 	if d.prefix != "" { // the member also founds a cluster under that address
 		o["initial-cluster"] = "a=https://" + s.address
 	}
@@ -83,37 +85,37 @@ func (d door) certificates(name string) []scenario {
 	return []scenario{
 		{name: name + " certificate", flags: p + "cert-file " + p + "key-file", play: func(t *testing.T, f form) {
 			s := d.secure(t, f, func(*authority) options { return nil })
-			state, err := s.ask(t, s.authority.client(t))
+			state, err := s.ask(t, s.Client())
 			if err != nil || state.PeerCertificates[0].Subject.CommonName != "server" {
 				t.Errorf("%v, %v", state, err)
 			}
 		}},
 		{name: name + " authority", flags: p + "trusted-ca-file", play: func(t *testing.T, f form) {
 			s := d.secure(t, f, func(a *authority) options { return options{p + "trusted-ca-file": a.file} })
-			s.admits(t, "nobody", s.authority.client(t), false)
-			s.admits(t, "somebody", s.authority.client(t, s.issue(t, "somebody")), true)
-			s.admits(t, "a stranger", s.authority.client(t, newAuthority(t).issue(t, "stranger")), false)
+			s.admits(t, "nobody", s.Client(), false)
+			s.admits(t, "somebody", s.Client(s.Issue("somebody")), true)
+			s.admits(t, "a stranger", s.Client(newAuthority(t).Issue("stranger")), false)
 		}},
 		{name: name + " proof", flags: p + "client-cert-auth", play: func(t *testing.T, f form) {
 			s := d.secure(t, f, func(a *authority) options {
 				return options{p + "client-cert-auth": true, p + "trusted-ca-file": a.file}
 			})
-			s.admits(t, "nobody", s.authority.client(t), false)
-			s.admits(t, "somebody", s.authority.client(t, s.issue(t, "somebody")), true)
+			s.admits(t, "nobody", s.Client(), false)
+			s.admits(t, "somebody", s.Client(s.Issue("somebody")), true)
 		}},
 		{name: name + " revocation", flags: d.crl(), play: func(t *testing.T, f form) {
-			var good, bad identity
+			var good, bad certstest.Identity
 			s := d.secure(t, f, func(a *authority) options {
-				good, bad = a.issue(t, "good"), a.issue(t, "bad")
+				good, bad = a.Issue("good"), a.Issue("bad")
 				return options{p + "trusted-ca-file": a.file, d.crl(): a.revoke(t, bad)}
 			})
-			s.admits(t, "one that is good", s.authority.client(t, good), true)
-			s.admits(t, "one that is revoked", s.authority.client(t, bad), false)
+			s.admits(t, "one that is good", s.Client(good), true)
+			s.admits(t, "one that is revoked", s.Client(bad), false)
 		}},
 		{name: name + " host names", flags: d.hostnames(), play: func(t *testing.T, f form) {
 			s := d.secure(t, f, func(a *authority) options { return options{p + "trusted-ca-file": a.file, d.hostnames(): "localhost"} })
-			s.admits(t, "a right name", s.authority.client(t, s.issue(t, "right", "localhost", "127.0.0.1")), true)
-			s.admits(t, "a wrong name", s.authority.client(t, s.issue(t, "wrong", "elsewhere.example", "127.0.0.1")), false)
+			s.admits(t, "a right name", s.Client(s.Issue("right", certstest.Hosts("localhost", "127.0.0.1"))), true)
+			s.admits(t, "a wrong name", s.Client(s.Issue("wrong", certstest.Hosts("elsewhere.example", "127.0.0.1"))), false)
 		}},
 		{name: name + " own certificate", flags: p + "auto-tls self-signed-cert-validity", play: d.seeOwnCertificate},
 	}
@@ -166,11 +168,11 @@ func clientTLSScenarios() []scenario {
 		d.certificates("clients:"),
 		scenario{name: "TLS versions", flags: "tls-min-version tls-max-version", play: func(t *testing.T, f form) {
 			s := d.secure(t, f, func(*authority) options { return options{"tls-min-version": "TLS1.2", "tls-max-version": "TLS1.2"} })
-			if state, err := s.ask(t, s.authority.client(t)); err != nil || state.Version != tls.VersionTLS12 {
+			if state, err := s.ask(t, s.Client()); err != nil || state.Version != tls.VersionTLS12 {
 				t.Errorf("%v, %v", state, err)
 			}
 			s = d.secure(t, f, func(*authority) options { return options{"tls-min-version": "TLS1.3"} })
-			old := s.authority.client(t)
+			old := s.Client()
 			old.MaxVersion = tls.VersionTLS12
 			s.admits(t, "an old client", old, false)
 		}},
@@ -178,7 +180,7 @@ func clientTLSScenarios() []scenario {
 			s := d.secure(t, f, func(*authority) options {
 				return options{"cipher-suites": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "tls-max-version": "TLS1.2"}
 			})
-			if state, err := s.ask(t, s.authority.client(t)); err != nil || state.CipherSuite != tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 {
+			if state, err := s.ask(t, s.Client()); err != nil || state.CipherSuite != tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 {
 				t.Errorf("%v, %v", state, err)
 			}
 		}},
@@ -193,25 +195,27 @@ func peerTLSScenarios() []scenario {
 			s := d.secure(t, f, func(a *authority) options {
 				return options{"peer-trusted-ca-file": a.file, "peer-cert-allowed-cn": "right,other"}
 			})
-			s.admits(t, "a right name", s.authority.client(t, s.issue(t, "right")), true)
-			s.admits(t, "a wrong name", s.authority.client(t, s.issue(t, "wrong")), false)
+			s.admits(t, "a right name", s.Client(s.Issue("right")), true)
+			s.admits(t, "a wrong name", s.Client(s.Issue("wrong")), false)
 		}},
 		scenario{name: "members: addresses", flags: "peer-skip-client-san-verification", play: func(t *testing.T, f form) {
 			for _, skip := range []bool{false, true} {
 				s := d.secure(t, f, func(a *authority) options {
 					return options{"peer-trusted-ca-file": a.file, "peer-skip-client-san-verification": skip}
 				})
-				s.admits(t, "one from elsewhere", s.authority.client(t, s.issue(t, "elsewhere", "192.0.2.77")), skip)
+				s.admits(t, "one from elsewhere", s.Client(s.Issue("elsewhere", certstest.Hosts("192.0.2.77"))), skip)
 			}
 		}},
 		scenario{name: "members: certificate as a client", flags: "peer-client-cert-file peer-client-key-file", play: func(t *testing.T, f form) {
 			a := newAuthority(t)
-			server, client := a.issue(t, "server", "127.0.0.1"), a.issue(t, "client")
-			security := a.client(t, server)
+			server := a.Issue("server", certstest.Hosts("127.0.0.1"))
+			cert, key := server.Write(a.dir, "server")
+			clientCert, clientKey := a.issue("client")
+			security := &tls.Config{RootCAs: a.Pool(), Certificates: []tls.Certificate{server.Pair()}}
 			security.ClientAuth = tls.RequireAnyClientCert
 			p := newPeer(t, security)
 			launch(t, f, t.TempDir(), p.with(options{
-				"peer-cert-file": server.cert, "peer-key-file": server.key, "peer-trusted-ca-file": a.file, "peer-client-cert-file": client.cert, "peer-client-key-file": client.key,
+				"peer-cert-file": cert, "peer-key-file": key, "peer-trusted-ca-file": a.file, "peer-client-cert-file": clientCert, "peer-client-key-file": clientKey,
 			}))
 			if name := expect(t, "certificate", p.shown); name != "client" {
 				t.Errorf("the member shows the certificate of %s", name)

@@ -21,8 +21,8 @@ func userScenarios() []scenario {
 	return []scenario{
 		{name: "unknown tokens", flags: "auth-token", options: fixed(options{"auth-token": "x"}), refuses: &refusal{1, "auth: invalid auth options"}},
 		{name: "signed tokens", flags: "auth-token", play: func(t *testing.T, f form) {
-			one := newAuthority(t).issue(t, "tokens")
-			m := start(t, f, t.TempDir(), options{"auth-token": "jwt,sign-method=ES256,pub-key=" + one.cert + ",priv-key=" + one.key})
+			cert, key := newAuthority(t).issue("tokens")
+			m := start(t, f, t.TempDir(), options{"auth-token": "jwt,sign-method=ES256,pub-key=" + cert + ",priv-key=" + key})
 			if token := login(t, m.client(t)); strings.Count(token, ".") != 2 {
 				t.Errorf("token %s", token)
 			}

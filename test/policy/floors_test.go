@@ -206,6 +206,7 @@ func house() []room {
 			path: "internal/service/servicetest", floor: beside,
 			imports: []string{"internal/backend", "internal/kverr", "internal/machine", "internal/membership", "internal/mvcc", "internal/node", "internal/replica", "internal/schema", "internal/service", "internal/token", "internal/vfs", "internal/wal", "raft", "raft/wire"},
 		},
+		{path: "internal/certs/certstest", floor: beside}, // for tests only, like it
 		{path: "examples/fencing", floor: beside, outside: []string{modClient}},
 		{path: "internal/model", floor: beside, outside: []string{modPorcupine}},
 		{path: "sim", floor: beside, sideways: []string{"sim/cluster", "sim/plan"}},

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 	"github.com/quoin-kv/quoin/internal/config"
 )
 
@@ -40,11 +41,11 @@ type target struct {
 // targets are a member with TLS and one without.
 func targets(t *testing.T) map[string]*target {
 	t.Helper()
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	all := map[string]*target{}
-	for name, c := range map[string]*tls.Config{"http": nil, "https": clientConfig(t, []*authority{ours})} {
+	for name, c := range map[string]*tls.Config{"http": nil, "https": ours.Client()} {
 		cfg := newConfig(t, name+"://127.0.0.1:0")
 		cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 		address := start(t, cfg).ClientAddrs()[0].String()

@@ -13,14 +13,15 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/quoin-kv/quoin/embed"
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 	"github.com/quoin-kv/quoin/internal/config"
 )
 
 // TestSeparateListeners: with listeners for HTTP alone, those for clients speak gRPC alone; those for metrics show little.
 func TestSeparateListeners(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
 			cfg := newConfig(t, scheme+"://127.0.0.1:0")
@@ -31,7 +32,7 @@ func TestSeparateListeners(t *testing.T) {
 			grpcOnly, httpOnly, metrics := m.ClientAddrs()[0].String(), m.ClientAddrs()[1].String(), m.MetricsAddrs()[0].String()
 			var c *tls.Config
 			if scheme == "https" {
-				c = clientConfig(t, []*authority{ours})
+				c = ours.Client()
 			}
 			ask := func(what string, err error, ok bool) {
 				t.Helper()
@@ -59,16 +60,16 @@ func TestSeparateListeners(t *testing.T) {
 
 // TestBothOnOneAddress: an http and an https URL of the same address.
 func TestBothOnOneAddress(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	cfg := newConfig(t, "http://127.0.0.1:0,https://127.0.0.1:0")
 	cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 	m := start(t, cfg)
 	if n := len(m.ClientAddrs()); n != 1 {
 		t.Fatalf("%d addresses", n)
 	}
-	for _, c := range []*tls.Config{nil, clientConfig(t, []*authority{ours})} {
+	for _, c := range []*tls.Config{nil, ours.Client()} {
 		expect(t, "gRPC", askGRPC(t.Context(), m.ClientAddrs()[0].String(), c), "")
 		expect(t, "HTTP/1.1", askHTTP1(t.Context(), m.ClientAddrs()[0].String(), c), "")
 	}
@@ -76,11 +77,11 @@ func TestBothOnOneAddress(t *testing.T) {
 
 // TestSockets: sockets of the file system, with TLS and without. A certificate's addresses do not matter there.
 func TestSockets(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("localhost")))
-	f.put("ca", ours.pem)
-	f.put("crl", ours.revoke())
+	f.show(ours.Issue("server", certstest.Hosts("localhost")))
+	f.put("ca", ours.Cert)
+	f.put("crl", ours.Revoke())
 	cfg := secureConfig(t, f)
 	plain, secure := f.path("plain"), f.path("secure")
 	setURLs(t, &cfg.ListenClientURLs, "unix://"+plain+",unixs://"+secure)
@@ -88,13 +89,13 @@ func TestSockets(t *testing.T) {
 	expect(t, "plain", askGRPC(t.Context(), "unix://"+plain, nil), "")
 	for _, tc := range []struct {
 		name  string
-		shown []identity
+		shown []certstest.Identity
 		want  string
 	}{
-		{"right", []identity{ours.issue("client", hosts("192.0.2.1"))}, ""},
+		{"right", []certstest.Identity{ours.Issue("client", certstest.Hosts("192.0.2.1"))}, ""},
 		{"none", nil, "certificate required"},
 	} {
-		c := clientConfig(t, []*authority{ours}, tc.shown...)
+		c := ours.Client(tc.shown...)
 		c.ServerName = "localhost"
 		refused(t, tc.name, askGRPC(t.Context(), "unix://"+secure, c), tc.want)
 	}
@@ -152,9 +153,9 @@ func TestReusePort(t *testing.T) {
 
 // TestHostsAndOrigins: the rules stand in front of the client URLs, not of those for metrics, and TLS makes up for a foreign name.
 func TestHostsAndOrigins(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	cfg := newConfig(t, "http://127.0.0.1:0,https://127.0.0.1:0")
 	cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 	setURLs(t, &cfg.ListenMetricsURLs, "http://127.0.0.1:0")
@@ -164,7 +165,7 @@ func TestHostsAndOrigins(t *testing.T) {
 	expect(t, "plain", askHTTP1(t.Context(), address, nil), "421")
 	expect(t, "gRPC", askGRPC(t.Context(), address, nil), "")
 	for _, w := range ways() {
-		expect(t, w.name, w.ask(t.Context(), address, clientConfig(t, []*authority{ours})), "")
+		expect(t, w.name, w.ask(t.Context(), address, ours.Client()), "")
 	}
 	expect(t, "metrics", askMetrics(t.Context(), m.MetricsAddrs()[0].String(), nil), "")
 	_, err := fetch(t.Context(), m.MetricsAddrs()[0].String(), nil, "HTTP/1.1", "OPTIONS", "/health", "")
@@ -217,9 +218,9 @@ func TestMaxConnections(t *testing.T) {
 
 // TestMaxStreams: what is announced is enforced, with TLS and without, for gRPC and for HTTP.
 func TestMaxStreams(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	cfg := newConfig(t, "http://127.0.0.1:0,https://127.0.0.1:0")
 	cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 	cfg.MaxConcurrentStreams = 3
@@ -235,7 +236,7 @@ func TestMaxStreams(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var c *tls.Config
 			if tc.secure {
-				c = clientConfig(t, []*authority{ours})
+				c = ours.Client()
 			}
 			s := dialHTTP2(t, address, c)
 			for i := range uint32(4) {
@@ -266,13 +267,13 @@ func TestMaxStreams(t *testing.T) {
 
 // TestLateCaller: a client that connects, waits and only then calls, as those do that are made long before they are needed.
 func TestLateCaller(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	cfg := newConfig(t, "https://127.0.0.1:0")
 	cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 	address := start(t, cfg).ClientAddrs()[0].String()
-	conn, err := dialGRPC(address, clientConfig(t, []*authority{ours}))
+	conn, err := dialGRPC(address, ours.Client())
 	check(t, err)
 	defer conn.Close()
 	conn.Connect()

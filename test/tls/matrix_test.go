@@ -7,45 +7,46 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 	"github.com/quoin-kv/quoin/internal/config"
 )
 
 // visitor is a client that shows a certificate, and what it is told; empty: it is let in.
 type visitor struct {
 	name  string
-	shown []identity
+	shown []certstest.Identity
 	want  string
 }
 
 // visitors are clients with every fault that a certificate can have. Those that are let in are of ours.
-func visitors(ours, others *authority, revoked identity) []visitor {
+func visitors(ours, others *certstest.Authority, revoked certstest.Identity) []visitor {
 	return []visitor{
-		{"right", []identity{ours.issue("right", hosts("127.0.0.1", "localhost"))}, ""},
-		{"right, without addresses", []identity{ours.issue("plain")}, ""},
+		{"right", []certstest.Identity{ours.Issue("right", certstest.Hosts("127.0.0.1", "localhost"))}, ""},
+		{"right, without addresses", []certstest.Identity{ours.Issue("plain")}, ""},
 		{"none", nil, "certificate required"},
-		{"wrong authority", []identity{others.issue("foreign", hosts("127.0.0.1"))}, "unknown certificate authority"},
-		{"revoked", []identity{revoked}, "bad certificate"},
-		{"expired", []identity{ours.issue("expired", valid(-time.Hour, -time.Minute))}, "expired certificate"},
-		{"not yet valid", []identity{ours.issue("early", valid(time.Hour, 2*time.Hour))}, "expired certificate"},
-		{"wrong address", []identity{ours.issue("elsewhere", hosts("192.0.2.1"))}, "bad certificate"},
-		{"wrong name", []identity{ours.issue("named", hosts("nowhere.invalid"))}, "bad certificate"},
+		{"wrong authority", []certstest.Identity{others.Issue("foreign", certstest.Hosts("127.0.0.1"))}, "unknown certificate authority"},
+		{"revoked", []certstest.Identity{revoked}, "bad certificate"},
+		{"expired", []certstest.Identity{ours.Issue("expired", certstest.Valid(-time.Hour, -time.Minute))}, "expired certificate"},
+		{"not yet valid", []certstest.Identity{ours.Issue("early", certstest.Valid(time.Hour, 2*time.Hour))}, "expired certificate"},
+		{"wrong address", []certstest.Identity{ours.Issue("elsewhere", certstest.Hosts("192.0.2.1"))}, "bad certificate"},
+		{"wrong name", []certstest.Identity{ours.Issue("named", certstest.Hosts("nowhere.invalid"))}, "bad certificate"},
 	}
 }
 
 // TestClients: every kind of client with every kind of certificate.
 func TestClients(t *testing.T) {
-	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
-	revoked := ours.issue("revoked", hosts("127.0.0.1"))
+	ours, others := certstest.New(t, "ours"), certstest.New(t, "others")
+	revoked := ours.Issue("revoked", certstest.Hosts("127.0.0.1"))
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1", "localhost")))
-	f.put("ca", ours.pem)
-	f.put("crl", ours.revoke(revoked))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1", "localhost")))
+	f.put("ca", ours.Cert)
+	f.put("crl", ours.Revoke(revoked.Serial))
 	m := start(t, secureConfig(t, f))
 	address, metrics := m.ClientAddrs()[0].String(), m.MetricsAddrs()[0].String()
 	for _, v := range visitors(ours, others, revoked) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			c := clientConfig(t, []*authority{ours}, v.shown...)
+			c := ours.Client(v.shown...)
 			for _, w := range ways() {
 				refused(t, w.name, w.ask(t.Context(), address, c.Clone()), v.want)
 			}
@@ -56,15 +57,15 @@ func TestClients(t *testing.T) {
 
 // TestServerIsVerified: what clients refuse.
 func TestServerIsVerified(t *testing.T) {
-	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
+	ours, others := certstest.New(t, "ours"), certstest.New(t, "others")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1", "member.example")))
-	f.put("ca", ours.pem)
-	f.put("crl", ours.revoke())
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1", "member.example")))
+	f.put("ca", ours.Cert)
+	f.put("crl", ours.Revoke())
 	address := start(t, secureConfig(t, f)).ClientAddrs()[0].String()
 	for _, tc := range []struct {
 		name    string
-		trusted *authority
+		trusted *certstest.Authority
 		server  string
 		want    string
 	}{
@@ -74,7 +75,7 @@ func TestServerIsVerified(t *testing.T) {
 		{"unknown authority", others, "", "unknown authority"},
 	} {
 		for _, w := range ways() {
-			c := clientConfig(t, []*authority{tc.trusted}, ours.issue("client"))
+			c := tc.trusted.Client(ours.Issue("client"))
 			c.ServerName = tc.server
 			expect(t, tc.name+", "+w.name, w.ask(t.Context(), address, c), tc.want)
 		}
@@ -88,18 +89,18 @@ func TestServerIsVerified(t *testing.T) {
 
 // TestAllowedNames: certificates are let in by a name that they are valid for.
 func TestAllowedNames(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
-	f.put("ca", ours.pem)
-	f.put("crl", ours.revoke())
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
+	f.put("ca", ours.Cert)
+	f.put("crl", ours.Revoke())
 	cfg := secureConfig(t, f)
 	cfg.ClientTLS.AllowedHostnames = []string{"good.example", "better.example"}
 	address := start(t, cfg).ClientAddrs()[0].String()
 	for _, tc := range []struct {
 		name, want string
 	}{{"better.example", ""}, {"worse.example", "bad certificate"}} {
-		c := clientConfig(t, []*authority{ours}, ours.issue("x", hosts(tc.name, "127.0.0.1")))
+		c := ours.Client(ours.Issue("x", certstest.Hosts(tc.name, "127.0.0.1")))
 		for _, w := range ways() {
 			refused(t, tc.name+", "+w.name, w.ask(t.Context(), address, c.Clone()), tc.want)
 		}
@@ -129,9 +130,9 @@ func TestAutoTLS(t *testing.T) {
 
 // TestVersionsAndSuites: the bounds of the configuration hold for all ways in.
 func TestVersionsAndSuites(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
 	const suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
 	for _, tc := range []struct {
 		name        string
@@ -150,7 +151,7 @@ func TestVersionsAndSuites(t *testing.T) {
 			cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 			tc.change(cfg)
 			address := start(t, cfg).ClientAddrs()[0].String()
-			c := clientConfig(t, []*authority{ours})
+			c := ours.Client()
 			c.MaxVersion = tc.client
 			conn, err := tls.Dial("tcp", address, c)
 			if tc.version == 0 {
@@ -171,11 +172,11 @@ func TestVersionsAndSuites(t *testing.T) {
 
 // TestMistakes: files that do not work are said at the start.
 func TestMistakes(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	f := newFolder(t)
-	f.show(ours.issue("server", hosts("127.0.0.1")))
-	f.put("ca", ours.pem)
-	f.put("crl", ours.revoke())
+	f.show(ours.Issue("server", certstest.Hosts("127.0.0.1")))
+	f.put("ca", ours.Cert)
+	f.put("crl", ours.Revoke())
 	for _, tc := range []struct {
 		name   string
 		change func(*config.TLS)

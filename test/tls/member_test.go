@@ -3,7 +3,6 @@ package tlstest
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -80,21 +79,6 @@ func awaitReady(t *testing.T, m *embed.Member) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("not ready")
 	}
-}
-
-// clientConfig trusts some authorities and shows some certificates.
-func clientConfig(t *testing.T, trusted []*authority, shown ...identity) *tls.Config {
-	t.Helper()
-	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	for _, a := range trusted {
-		c.RootCAs.AddCert(a.cert)
-	}
-	for _, id := range shown {
-		// Shown whatever the server says it wants, as a client does that has no other.
-		pair := id.pair(t)
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	}
-	return c
 }
 
 // callTimeout bounds one call.

@@ -9,23 +9,25 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 )
 
 // named is a member whose clients are known by the names in their certificates.
 type named struct {
 	t       *testing.T
-	ours    *authority
+	ours    *certstest.Authority
 	address string
 }
 
 // startNamed runs a member with the users root and ada, who has no password and may read and write the key a, and turns authentication on.
 func startNamed(t *testing.T, byName bool) *named {
 	t.Helper()
-	n := &named{t: t, ours: newAuthority(t, "ours")}
+	n := &named{t: t, ours: certstest.New(t, "ours")}
 	f := newFolder(t)
-	f.show(n.ours.issue("server", hosts("127.0.0.1")))
-	f.put("ca", n.ours.pem)
-	f.put("crl", n.ours.revoke())
+	f.show(n.ours.Issue("server", certstest.Hosts("127.0.0.1")))
+	f.put("ca", n.ours.Cert)
+	f.put("crl", n.ours.Revoke())
 	cfg := secureConfig(t, f)
 	cfg.ClientTLS.ClientCertAuth, cfg.BcryptCost = byName, 4
 	n.address = start(t, cfg).ClientAddrs()[0].String()
@@ -46,7 +48,7 @@ func startNamed(t *testing.T, byName bool) *named {
 // shows is how a client connects that shows a certificate with a name.
 func (n *named) shows(name string) *tls.Config {
 	n.t.Helper()
-	return clientConfig(n.t, []*authority{n.ours}, n.ours.issue(name, hosts("127.0.0.1")))
+	return n.ours.Client(n.ours.Issue(name, certstest.Hosts("127.0.0.1")))
 }
 
 func (n *named) dial(name string) *grpc.ClientConn {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/embed"
+	"github.com/quoin-kv/quoin/internal/certs/certstest"
 	"github.com/quoin-kv/quoin/internal/config"
 )
 
@@ -52,16 +53,16 @@ func (c *cluster) each(fn func(i int, f folder)) {
 }
 
 // equip gives every member a certificate of one authority, and trust in some.
-func (c *cluster) equip(of *authority, trusted ...*authority) {
+func (c *cluster) equip(of *certstest.Authority, trusted ...*certstest.Authority) {
 	c.t.Helper()
 	c.each(func(i int, f folder) {
-		f.show(of.issue(fmt.Sprintf("m%d", i), hosts("127.0.0.1")))
+		f.show(of.Issue(fmt.Sprintf("m%d", i), certstest.Hosts("127.0.0.1")))
 		var pems [][]byte
 		for _, a := range trusted {
-			pems = append(pems, a.pem)
+			pems = append(pems, a.Cert)
 		}
 		f.put("ca", pems...)
-		f.put("crl", of.revoke())
+		f.put("crl", of.Revoke())
 	})
 }
 
@@ -107,7 +108,7 @@ func (c *cluster) restart(i int) {
 // TestPeersRotation: leaves and roots of a cluster are replaced while it works. What restarts in between is one member, so that there are new
 // connections; the others run from the first to the last.
 func TestPeersRotation(t *testing.T) {
-	before, after := newAuthority(t, "before"), newAuthority(t, "after")
+	before, after := certstest.New(t, "before"), certstest.New(t, "after")
 	c := newCluster(t)
 	c.equip(before, before)
 	for i := range c.members {
@@ -116,13 +117,13 @@ func TestPeersRotation(t *testing.T) {
 	c.works("at first", 0, 1, 2)
 	for _, stage := range []struct {
 		what    string
-		of      *authority
-		trusted []*authority
+		of      *certstest.Authority
+		trusted []*certstest.Authority
 	}{
-		{"new leaves", before, []*authority{before}},
-		{"two roots", before, []*authority{before, after}},
-		{"leaves of the new root", after, []*authority{before, after}},
-		{"new root", after, []*authority{after}},
+		{"new leaves", before, []*certstest.Authority{before}},
+		{"two roots", before, []*certstest.Authority{before, after}},
+		{"leaves of the new root", after, []*certstest.Authority{before, after}},
+		{"new root", after, []*certstest.Authority{after}},
 	} {
 		c.equip(stage.of, stage.trusted...)
 		c.restart(2)
@@ -132,7 +133,7 @@ func TestPeersRotation(t *testing.T) {
 		}
 	}
 	// The old root does not open any door now.
-	conf := clientConfig(t, []*authority{after}, before.issue("old", hosts("127.0.0.1")))
+	conf := after.Client(before.Issue("old", certstest.Hosts("127.0.0.1")))
 	for _, address := range c.peers {
 		_, err := fetch(t.Context(), address, conf, "HTTP/1.1", "GET", "/version", "")
 		refused(t, "old certificate", err, "unknown certificate authority")
@@ -141,17 +142,17 @@ func TestPeersRotation(t *testing.T) {
 
 // TestPeerListener: every fault that a certificate can have, at the door for members.
 func TestPeerListener(t *testing.T) {
-	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
-	revoked := ours.issue("revoked", hosts("127.0.0.1"))
+	ours, others := certstest.New(t, "ours"), certstest.New(t, "others")
+	revoked := ours.Issue("revoked", certstest.Hosts("127.0.0.1"))
 	c := newCluster(t)
 	c.equip(ours, ours)
-	c.each(func(_ int, f folder) { f.put("crl", ours.revoke(revoked)) })
+	c.each(func(_ int, f folder) { f.put("crl", ours.Revoke(revoked.Serial)) })
 	cfg := c.configs[0]
 	cfg.InitialCluster = "m0=https://" + c.peers[0]
 	start(t, cfg)
 	for _, v := range visitors(ours, others, revoked) {
 		t.Run(v.name, func(t *testing.T) {
-			conf := clientConfig(t, []*authority{ours}, v.shown...)
+			conf := ours.Client(v.shown...)
 			body, err := fetch(t.Context(), c.peers[0], conf, "HTTP/1.1", "GET", "/members", "")
 			refused(t, "members", err, v.want)
 			if err == nil && !strings.Contains(body, c.peers[0]) {
@@ -168,7 +169,7 @@ func TestPeerListener(t *testing.T) {
 
 // TestPeersAllowedNames: members are known by the common name of their certificates.
 func TestPeersAllowedNames(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	c := newCluster(t)
 	c.equip(ours, ours)
 	cfg := c.configs[0]
@@ -176,7 +177,7 @@ func TestPeersAllowedNames(t *testing.T) {
 	cfg.PeerTLS.AllowedCNs = []string{"m1", "m2"}
 	start(t, cfg)
 	for name, want := range map[string]string{"m1": "", "m3": "bad certificate"} {
-		conf := clientConfig(t, []*authority{ours}, ours.issue(name, hosts("127.0.0.1")))
+		conf := ours.Client(ours.Issue(name, certstest.Hosts("127.0.0.1")))
 		_, err := fetch(t.Context(), c.peers[0], conf, "HTTP/1.1", "GET", "/version", "")
 		refused(t, name, err, want)
 	}
@@ -185,14 +186,14 @@ func TestPeersAllowedNames(t *testing.T) {
 // TestForeignMember: a member whose certificate the others do not accept gets no leader, and does not disturb them. When its certificate is put
 // right it joins them, without a restart of anybody.
 func TestForeignMember(t *testing.T) {
-	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
+	ours, others := certstest.New(t, "ours"), certstest.New(t, "others")
 	for _, tc := range []struct {
 		name string
-		bad  identity
+		bad  certstest.Identity
 	}{
-		{"wrong authority", others.issue("m2", hosts("127.0.0.1"))},
-		{"expired", ours.issue("m2", hosts("127.0.0.1"), valid(-time.Hour, -time.Minute))},
-		{"wrong name", ours.issue("m2", hosts("192.0.2.1"))},
+		{"wrong authority", others.Issue("m2", certstest.Hosts("127.0.0.1"))},
+		{"expired", ours.Issue("m2", certstest.Hosts("127.0.0.1"), certstest.Valid(-time.Hour, -time.Minute))},
+		{"wrong name", ours.Issue("m2", certstest.Hosts("192.0.2.1"))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +209,7 @@ func TestForeignMember(t *testing.T) {
 				t.Fatal("the foreign member has a leader")
 			case <-time.After(time.Second): // some election timeouts
 			}
-			c.folders[2].show(ours.issue("m2", hosts("127.0.0.1")))
+			c.folders[2].show(ours.Issue("m2", certstest.Hosts("127.0.0.1")))
 			c.works("all", 0, 1, 2)
 		})
 	}
@@ -216,15 +217,15 @@ func TestForeignMember(t *testing.T) {
 
 // TestRevokedServer: a member does not talk to one whose certificate is revoked, though it is the one that dials.
 func TestRevokedServer(t *testing.T) {
-	ours := newAuthority(t, "ours")
+	ours := certstest.New(t, "ours")
 	c := newCluster(t)
 	c.equip(ours, ours)
-	gone := ours.issue("m1", hosts("127.0.0.1"))
-	pair := gone.pair(t)
+	gone := ours.Issue("m1", certstest.Hosts("127.0.0.1"))
+	pair := gone.Pair()
 	l, err := tls.Listen("tcp", c.peers[1], &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
 	check(t, err)
 	defer l.Close()
-	c.folders[0].put("crl", ours.revoke(gone))
+	c.folders[0].put("crl", ours.Revoke(gone.Serial))
 	c.launch(0)
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
