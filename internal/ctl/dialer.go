@@ -23,9 +23,9 @@ func (d *Dialer) Endpoints() []string { return d.connection.endpoints }
 // Timeout is how long one question to a server may take.
 func (d *Dialer) Timeout() time.Duration { return d.connection.commandTimeout }
 
-// Dial returns a client of one server, which the caller closes. It lives as long as the command.
-func (d *Dialer) Dial(cmd *cobra.Command, endpoint string) (*clientv3.Client, error) {
-	one := *d.connection
-	one.endpoints = []string{endpoint}
-	return one.dial(cmd)
+// Dial returns a client of these servers, which the caller closes. It lives as long as the command.
+func (d *Dialer) Dial(cmd *cobra.Command, endpoints ...string) (*clientv3.Client, error) {
+	some := *d.connection
+	some.endpoints = endpoints
+	return some.dial(cmd)
 }

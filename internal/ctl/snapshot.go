@@ -77,9 +77,10 @@ func saveTo(ctx context.Context, client *clientv3.Client, file string, progress 
 			err = errors.Join(err, os.Remove(part))
 		}
 	}()
-	stream, err := etcdserverpb.NewMaintenanceClient(client.ActiveConnection()).Snapshot(ctx, &etcdserverpb.SnapshotRequest{}, grpc.WaitForReady(true))
+	snapshot, err := OpenSnapshot(ctx, client, progress)
 	if err == nil {
-		version, err = receive(stream, f, progress)
+		version, err = snapshot.save(f)
+		snapshot.Close()
 	}
 	if err == nil {
 		err = f.Sync()
@@ -104,56 +105,80 @@ func syncDir(dir string) error {
 // errCutShort is what a snapshot is that ends without its checksum.
 var errCutShort = errors.New("the snapshot ended before it was complete: ask again")
 
-// receive writes a snapshot to w, and compares it with the checksum at its end, which is written as well.
-func receive(stream grpc.ServerStreamingClient[etcdserverpb.SnapshotResponse], w io.Writer, progress *Progress) (version string, err error) {
-	c := checked{w: w, sum: sha256.New()}
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return version, c.end()
-		}
-		if err != nil {
-			return "", err
-		}
-		version = m.Version
-		if err := c.write(m.Blob); err != nil {
-			return "", err
-		}
-		progress.Tell(c.bytes, c.bytes+int64(m.RemainingBytes))
-	}
+// A Snapshot reads the database file of a member from a stream, without the checksum that follows it. The last bytes that came are kept back until
+// it is known whether they are that checksum; if it is wrong, or does not come, Read fails where the file would end.
+type Snapshot struct {
+	stream   grpc.ServerStreamingClient[etcdserverpb.SnapshotResponse]
+	end      context.CancelFunc
+	progress *Progress
+	version  string // of the member, as it says
+	sum      hash.Hash
+	bytes    int64
+	tail     []byte // what came last and was not read
+	err      error  // of the stream
 }
 
-// checked passes a snapshot on. Its last bytes, the checksum, are kept back until it is known that they are the last.
-type checked struct {
-	w     io.Writer
-	sum   hash.Hash
-	bytes int64
-	tail  []byte // at most the length of a checksum
+// OpenSnapshot asks the server of a client for its database file, and tells progress, which may be nil, how far it is. The context ends it as Close
+// does, which the caller calls.
+func OpenSnapshot(ctx context.Context, client *clientv3.Client, progress *Progress) (*Snapshot, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := etcdserverpb.NewMaintenanceClient(client.ActiveConnection()).Snapshot(ctx, &etcdserverpb.SnapshotRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &Snapshot{stream: stream, end: cancel, progress: progress, sum: sha256.New()}, nil
 }
 
-func (c *checked) write(b []byte) error {
-	c.bytes += int64(len(b))
-	c.tail = append(c.tail, b...)
-	n := len(c.tail) - sha256.Size
-	if n <= 0 {
-		return nil
+// Close ends the stream.
+func (s *Snapshot) Close() { s.end() }
+
+// save writes the snapshot to w, with the checksum that follows it.
+func (s *Snapshot) save(w io.Writer) (version string, err error) {
+	if _, err = io.Copy(w, s); err == nil {
+		_, err = w.Write(s.tail)
 	}
-	c.sum.Write(c.tail[:n])
-	if _, err := c.w.Write(c.tail[:n]); err != nil {
+	return s.version, err
+}
+
+// Read implements io.Reader.
+func (s *Snapshot) Read(b []byte) (int, error) {
+	for s.err == nil && len(s.tail) <= sha256.Size {
+		s.err = s.take()
+	}
+	if n := len(s.tail) - sha256.Size; n > 0 {
+		n = copy(b, s.tail[:n])
+		s.sum.Write(b[:n])
+		s.tail = s.tail[n:]
+		return n, nil
+	}
+	if errors.Is(s.err, io.EOF) {
+		s.err = s.verify()
+	}
+	return 0, s.err
+}
+
+// take receives what comes next.
+func (s *Snapshot) take() error {
+	m, err := s.stream.Recv()
+	if err != nil {
 		return err
 	}
-	c.tail = append(c.tail[:0], c.tail[n:]...)
+	s.version = m.Version
+	s.bytes += int64(len(m.Blob))
+	s.tail = append(s.tail, m.Blob...)
+	s.progress.Tell(s.bytes, s.bytes+int64(m.RemainingBytes))
 	return nil
 }
 
-func (c *checked) end() error {
+// verify compares the checksum, and returns io.EOF if it is right.
+func (s *Snapshot) verify() error {
 	const sectorBytes = 512 // divides the size of a database
-	if c.bytes%sectorBytes != sha256.Size {
-		return fmt.Errorf("%w (%d bytes)", errCutShort, c.bytes)
+	if s.bytes%sectorBytes != sha256.Size {
+		return fmt.Errorf("%w (%d bytes)", errCutShort, s.bytes)
 	}
-	if got := c.sum.Sum(nil); !bytes.Equal(got, c.tail) {
-		return fmt.Errorf("the snapshot was damaged on its way: expected sha256 %x, got %x", c.tail, got)
+	if got := s.sum.Sum(nil); !bytes.Equal(got, s.tail) {
+		return fmt.Errorf("the snapshot was damaged on its way: expected sha256 %x, got %x", s.tail, got)
 	}
-	_, err := c.w.Write(c.tail)
-	return err
+	return io.EOF
 }

@@ -1,17 +1,16 @@
 package rebuild
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/quoin-kv/quoin/internal/ctl"
 )
 
 // askTimeout bounds a request that needs no snapshot.
@@ -19,8 +18,9 @@ const askTimeout = 10 * time.Second
 
 // client asks a cluster over its client URLs.
 type client struct {
-	etcd      *clientv3.Client
+	etcd      *clientv3.Client // of all endpoints
 	endpoints []string
+	dial      func(endpoint string) (*clientv3.Client, error)
 }
 
 func (c *client) Members(ctx context.Context) (uint64, []Member, error) {
@@ -93,14 +93,26 @@ func (c *client) Snapshot(ctx context.Context, self uint64) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	own := c.etcd.Endpoints()
-	c.etcd.SetEndpoints(endpoint)
-	defer c.etcd.SetEndpoints(own...)
-	r, err := c.etcd.SnapshotWithVersion(ctx)
+	one, err := c.dial(endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", endpoint, err)
 	}
-	return &summed{from: r.Snapshot, sum: sha256.New()}, nil
+	body, err := ctl.OpenSnapshot(ctx, one, nil)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", endpoint, err), one.Close())
+	}
+	return &snapshot{body, one}, nil
+}
+
+// snapshot is one that is read, and the client of the member that sends it.
+type snapshot struct {
+	*ctl.Snapshot
+	from *clientv3.Client
+}
+
+func (s *snapshot) Close() error {
+	s.Snapshot.Close()
+	return s.from.Close()
 }
 
 func (c *client) Settle(ctx context.Context, id uint64) error {
@@ -126,33 +138,3 @@ func (c *client) Replace(ctx context.Context, id uint64, peerURLs []string) (uin
 	}
 	return r.Member.ID, nil
 }
-
-// summed reads a snapshot that ends with the SHA-256 of what comes before, which it checks and keeps to itself.
-type summed struct {
-	from io.ReadCloser
-	sum  hash.Hash
-	held []byte // what was read and may be the sum
-	next [32 << 10]byte
-	err  error
-}
-
-var errSum = errors.New("the snapshot does not have the checksum that it ends with")
-
-func (s *summed) Read(b []byte) (int, error) {
-	for s.err == nil && len(s.held) <= sha256.Size {
-		n, err := s.from.Read(s.next[:])
-		s.held, s.err = append(s.held, s.next[:n]...), err
-	}
-	if n := len(s.held) - sha256.Size; n > 0 {
-		n = copy(b, s.held[:n])
-		s.sum.Write(b[:n])
-		s.held = s.held[n:]
-		return n, nil
-	}
-	if errors.Is(s.err, io.EOF) && !bytes.Equal(s.sum.Sum(nil), s.held) {
-		return 0, errSum
-	}
-	return 0, s.err
-}
-
-func (s *summed) Close() error { return s.from.Close() }

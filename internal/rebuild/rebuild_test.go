@@ -3,15 +3,12 @@ package rebuild
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/backend"
@@ -229,25 +226,5 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := run(t, t.TempDir(), &others{}); err == nil {
 		t.Error("an empty directory was rebuilt")
-	}
-}
-
-// TestSummed: a snapshot is passed on without its checksum, which must be right, in whatever pieces it comes.
-func TestSummed(t *testing.T) {
-	body := bytes.Repeat([]byte("0123456789"), 2_000)
-	sum := sha256.Sum256(body)
-	whole := append(bytes.Clone(body), sum[:]...)
-	for name, read := range map[string]func(io.Reader) io.Reader{
-		"at once": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader, "with EOF": iotest.DataErrReader,
-	} {
-		got, err := io.ReadAll(&summed{from: io.NopCloser(read(bytes.NewReader(whole))), sum: sha256.New()})
-		if err != nil || !bytes.Equal(got, body) {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
-		}
-	}
-	for _, bad := range [][]byte{nil, whole[:100], whole[:len(whole)-1], append([]byte("x"), whole...)} {
-		if _, err := io.ReadAll(&summed{from: io.NopCloser(bytes.NewReader(bad)), sum: sha256.New()}); !errors.Is(err, errSum) {
-			t.Errorf("%d bytes: %v", len(bad), err)
-		}
 	}
 }

@@ -171,8 +171,9 @@ func house() []room {
 		},
 		{
 			path: "internal/rebuild", floor: edge,
-			imports: []string{"internal/backend", "internal/datadir", "internal/membership", "internal/replica", "internal/schema", "internal/vfs", "internal/wal", "raft/wire"},
-			outside: []string{modClient, modCobra, modEtcdAPI, modZap},
+			imports:  []string{"internal/backend", "internal/datadir", "internal/membership", "internal/replica", "internal/schema", "internal/vfs", "internal/wal", "raft/wire"},
+			sideways: []string{"internal/ctl"},
+			outside:  []string{modClient, modCobra, modEtcdAPI},
 		},
 		{
 			path: "internal/utl", floor: edge,
