@@ -8,7 +8,7 @@ TOOL    := go tool -modfile=tools/go.mod
 # Test events in, one line per package and the output of failures out.
 SUMMARY := go -C $(CURDIR)/tools run ./testsum
 
-.PHONY: build run dev test lint format sim mutants cluster faults interop mixed bench bench-smoke fuzz-smoke nightly clean
+.PHONY: build run dev test lint format sim mutants cluster faults interop interop-long mixed bench bench-smoke fuzz-smoke nightly clean
 
 build: ## the multi-call binary, out/quoin
 	go build -o $(OUT)/quoin ./cmd/quoin
@@ -19,14 +19,15 @@ run: build ## one member with its data under out/data
 dev: build ## three members on this machine, data under out/dev
 	$(OUT)/quoin dev --data-dir $(OUT)/dev
 
-# Tests on processes of their own want the machine for themselves.
+# Tests on processes of their own mostly wait for them: not under the race
+# detector, nor beside tests that compute.
 PROCESSES = ./test/cluster ./test/deploy ./test/flags ./test/metrics ./test/tls
 PACKAGES  = $$(go list ./... | grep -vE '/test/(cluster|deploy|flags|metrics|tls)$$')
 
 test: lint ## what CI asks of the root module
 	go test -race -timeout 10m -json $(PACKAGES) | $(SUMMARY)
 	go test -tags faultpoints -json ./internal/faultpoint ./cmd/quoin | $(SUMMARY)
-	go test -p 1 -timeout 15m -json $(PROCESSES) | $(SUMMARY)
+	go test -p 2 -timeout 15m -json $(PROCESSES) | $(SUMMARY)
 
 lint: ## format, vet, static analysis
 	@unformatted=$$($(TOOL) gofumpt -l .); \
@@ -52,8 +53,13 @@ cluster: ## real processes with faults; CLUSTER=-long for the long ones
 faults: ## a crash at every fault point, under load
 	go test -timeout 20m -v ./test/cluster -run 'TestFaultPoints|TestStallAndFail' -long
 
+# Four at once, because most of their time these tests wait.
 interop: ## real clients and a real etcd against our member
-	cd interop && go vet ./... && go test -timeout 25m -json ./... | $(SUMMARY)
+	cd interop && go vet ./... && go test -parallel 4 -timeout 25m -json ./... | $(SUMMARY)
+
+interop-long: ## the same with more seeds and cycles, and what waits for minutes
+	cd interop && go test -parallel 4 -timeout 4h -v -run 'TestBehaviour|TestCheckTool|TestCrash|TestDifferential|TestMainJob|TestMixedCheckpoint' . \
+	  -long -seeds 50 -cycles 500
 
 MIXEDTIME = 30m
 
@@ -63,8 +69,11 @@ mixed: ## clusters of both programs under faults for MIXEDTIME; 20 directories o
 bench: ## side by side with a real etcd: table and raw numbers under out/bench
 	cd bench && go run . -out ../$(OUT)/bench $(BENCH)
 
-bench-smoke: ## the same in less than a minute, for CI
-	cd bench && go vet ./... && go test -json ./... | $(SUMMARY) && go run . -short -out ../$(OUT)/bench-smoke
+BENCHSMOKE = put|put-3|list|watch-100
+
+bench-smoke: ## in less than a minute, for CI: each work on our server, and some beside a real etcd
+	cd bench && go vet ./... && go test -json ./... | $(SUMMARY) && go run . -short -b none -out ../$(OUT)/bench-smoke \
+	  && go run . -short -works '$(BENCHSMOKE)' -out ../$(OUT)/bench-smoke
 
 fuzz-smoke: ## every fuzz target for FUZZTIME each
 	tools/fuzz-smoke
@@ -75,6 +84,7 @@ nightly: ## what is too long for CI: each fuzz target for a minute, simulations,
 	$(MAKE) mutants
 	$(MAKE) faults
 	$(MAKE) cluster CLUSTER=-long
+	$(MAKE) interop-long
 	$(MAKE) mixed
 
 clean:

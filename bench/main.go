@@ -17,6 +17,7 @@
 //	go run . -keys 10             # with ten times the keys (-clients: the calls under way)
 //	go run . -profile             # CPU profiles too
 //	go run . -a "path/to/etcd"    # etcd beside itself: the noise of the machine
+//	go run . -b none              # the first server alone
 //	go run . -print raw.json      # the table of an earlier run
 package main
 
@@ -65,7 +66,7 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.a, "a", "", "command of the first server (default: built from ..)")
-	f.StringVar(&o.b, "b", "", "command of the second server (default: the etcd built from ../interop)")
+	f.StringVar(&o.b, "b", "", "command of the second server (default: the etcd built from ../interop), or none")
 	f.StringVar(&o.aName, "a-name", "quoin", "name of the first server in the table")
 	f.StringVar(&o.bName, "b-name", "etcd", "name of the second server in the table")
 	f.StringVar(&o.works, "works", "", "only the works whose names this regular expression matches")
@@ -92,8 +93,14 @@ func parse(args []string) (options, error) {
 	if o.short {
 		o.rounds, o.length = 1, 300*time.Millisecond
 	}
+	if o.b == nobody {
+		o.bName = nobody
+	}
 	return o, err
 }
+
+// nobody takes the place of the second server: the first is looked at alone.
+const nobody = "none"
 
 func run(ctx context.Context, args []string) error {
 	o, err := parse(args)
@@ -163,7 +170,7 @@ func (o options) compare(ctx context.Context, args []string, chosen []work) erro
 	if err != nil {
 		return err
 	}
-	b, err := o.command(ctx, o.b, filepath.Join(out, "etcd"), filepath.Join("..", "interop"), "./cmd/etcd")
+	b, err := o.second(ctx, out)
 	if err != nil {
 		return err
 	}
@@ -176,7 +183,9 @@ func (o options) compare(ctx context.Context, args []string, chosen []work) erro
 		Date:    time.Now().Format(time.DateOnly),
 		Machine: describeMachine(split.pinned),
 		A:       party{Name: o.aName, Command: portable(a), Version: version(ctx, a)},
-		B:       party{Name: o.bName, Command: portable(b), Version: version(ctx, b)},
+	}
+	if b != nil {
+		r.B = party{Name: o.bName, Command: portable(b), Version: version(ctx, b)}
 	}
 	if err := split.pinGenerator(); err != nil {
 		return err
@@ -210,6 +219,14 @@ func (o options) command(ctx context.Context, given, program, module, pkg string
 		return nil, fmt.Errorf("build %s in %s: %w", pkg, module, err)
 	}
 	return append([]string{program}, words...), nil
+}
+
+// second is how the second server is called, nil without one.
+func (o options) second(ctx context.Context, out string) ([]string, error) {
+	if o.b == nobody {
+		return nil, nil
+	}
+	return o.command(ctx, o.b, filepath.Join(out, "etcd"), filepath.Join("..", "interop"), "./cmd/etcd")
 }
 
 // portable is a command without the directory of its program, which says

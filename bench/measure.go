@@ -89,7 +89,7 @@ func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisec
 
 // A plan is what a run of the program does.
 type plan struct {
-	a, b    []string // commands
+	a, b    []string // commands; b may be nil
 	cores   cores
 	dir     string // for the servers' data
 	works   []work
@@ -118,11 +118,16 @@ func (p plan) run(ctx context.Context) ([]workResult, error) {
 }
 
 // compare starts a fresh pair of servers and measures one work on them in
-// alternating rounds: A first in one, B first in the next.
+// alternating rounds: A first in one, B first in the next. Without B all of its
+// samples are empty.
 func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 	var servers [2]*cluster
 	var loads [2]load
-	for i, command := range [][]string{p.a, p.b} {
+	commands := [][]string{p.a, p.b}
+	if p.b == nil {
+		commands = commands[:1]
+	}
+	for i, command := range commands {
 		s, err := p.server(ctx, w, i, command)
 		if err != nil {
 			return nil, err
@@ -135,8 +140,8 @@ func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 	}
 	for n := range p.rounds {
 		var samples [2]sample
-		for turn := range 2 {
-			i := (n + turn) % 2
+		for turn := range commands {
+			i := (n + turn) % len(commands)
 			seed := p.seed + uint64(n)*1000
 			samples[i], err = measure(ctx, w, loads[i], servers[i], seed, p.length)
 			if err != nil {

@@ -61,7 +61,7 @@ func (w workResult) row() row {
 	}
 	perOp := func(amount float64, s sample) float64 { return amount / float64(max(s.Ops, 1)) }
 	return row{
-		throughput:   medians(func(s sample) float64 { return float64(s.Ops) / s.Seconds }),
+		throughput:   medians(func(s sample) float64 { return float64(s.Ops) / max(s.Seconds, 1e-9) }),
 		p50:          medians(func(s sample) float64 { return s.P50Millis }),
 		p99:          medians(func(s sample) float64 { return s.P99Millis }),
 		cpuMicros:    medians(func(s sample) float64 { return perOp(s.CPUSeconds*1e6, s) }),
@@ -100,6 +100,9 @@ func (r report) markdown() string {
 		b.WriteString("Servers and load generator shared all cores.\n")
 	}
 	for _, p := range []party{r.A, r.B} {
+		if p.Version == "" {
+			continue
+		}
 		fmt.Fprintf(&b, "- %s: %s\n", p.Name, p.Version)
 	}
 	fmt.Fprintf(&b, "\nMedians of the rounds, %s / %s. A factor above 1 is to the advantage of %s.\n\n", r.A.Name, r.B.Name, r.A.Name)

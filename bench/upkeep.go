@@ -234,6 +234,9 @@ func (r report) upkeepTable() string {
 			sides[0], sides[1] = append(sides[0], one.A), append(sides[1], one.B)
 		}
 		for i, p := range []party{r.A, r.B} {
+			if sides[i][0].Upkeep == nil {
+				continue // the server was left out
+			}
 			u := upkeepMedians(sides[i])
 			fmt.Fprintf(&b, "| %s | %s | %s | %d → %d | %s | %s |\n", w.Name, p.Name, digits(u.Seconds), u.FileBefore/1e6, u.FileAfter/1e6, u.Puts, u.Gets)
 		}
