@@ -119,7 +119,9 @@ const downgradeTime = 60 * time.Second
 // then it comes up again.
 func TestDowngradeTo36(t *testing.T) {
 	t.Parallel()
-	members := process.StartCluster(t, process.Config{Builder: builder, Volatile: true}, process.Quoin(), process.Quoin(), process.Quoin())
+	members := process.StartCluster(
+		t, process.Config{Builder: builder, Volatile: true, Flags: []string{"--downgrade-check-time=200ms"}}, process.Quoin(), process.Quoin(), process.Quoin(),
+	)
 	ctl := ourCtl(t, members[0].Endpoint())
 	for i := range 50 {
 		ctl.must(t, "put", fmt.Sprint("key", i), fmt.Sprint(i))

@@ -27,12 +27,20 @@ func TestBehaviour(t *testing.T) {
 	})
 }
 
-// TestBehaviourThroughEveryMember runs the suite on a cluster of three, through the leader and through each follower. Cases that need a server
-// of their own get a cluster of their own, through the same place in it.
+// TestBehaviourThroughEveryMember runs the suite on a cluster of three, through the leader and through a follower. Cases that need a server
+// of their own get a cluster of their own, through the same place in it. With -long it runs through the other follower and on all places of
+// etcd as well, which prove the suite; one of these does so already.
 func TestBehaviourThroughEveryMember(t *testing.T) {
 	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
-		for place := range 3 {
+		places := []int{0, 1}
+		switch {
+		case flags.long:
+			places = []int{0, 1, 2}
+		case program.Name == process.Etcd().Name:
+			places = []int{1}
+		}
+		for _, place := range places {
 			start := func(t *testing.T, flags ...string) behaviour.Target {
 				cfg := process.Config{Builder: builder, Volatile: true, Flags: flags}
 				s := byLeader(t, process.StartCluster(t, cfg, program, program, program))[place]

@@ -24,6 +24,7 @@ type suiteFlags struct {
 
 	takeovers int
 	mixedTime time.Duration
+	long      bool
 }
 
 var (
@@ -33,13 +34,14 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.StringVar(&flags.against, "against", "etcd,quoin", "servers to run the tests on: etcd, quoin, or both with a comma")
-	flag.IntVar(&flags.seeds, "seeds", 10, "how many seeds the differential test runs")
+	flag.IntVar(&flags.seeds, "seeds", 4, "how many seeds the differential test runs")
 	flag.IntVar(&flags.ops, "ops", 20000, "operations per seed")
 	flag.Uint64Var(&flags.seed, "seed", 1, "first seed")
-	flag.IntVar(&flags.cycles, "cycles", 50, "how often the crash test kills the server")
-	flag.IntVar(&flags.files, "files", 0, "how many source files the main job loads; 0 is all")
+	flag.IntVar(&flags.cycles, "cycles", 50, "how often the crash test kills the server; a real etcd, which proves the test, a fifth of it")
+	flag.IntVar(&flags.files, "files", 0, "how many source files the main job loads; 0 is all, but with a real etcd only some without -long")
 	flag.IntVar(&flags.takeovers, "takeovers", 3, "how many histories of data directories TestTakeover makes")
-	flag.DurationVar(&flags.mixedTime, "mixedtime", 20*time.Second, "how long faults befall clusters of both programs")
+	flag.DurationVar(&flags.mixedTime, "mixedtime", 3*time.Minute, "how long faults befall clusters of both programs")
+	flag.BoolVar(&flags.long, "long", false, "everything, through each member, and what waits for minutes")
 	flag.Parse()
 	os.Exit(run(m))
 }

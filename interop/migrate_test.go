@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,8 +26,9 @@ func TestTwoKinds(t *testing.T) {
 	}
 	for _, name := range []string{"TestMixed", "TestMigrate"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.CommandContext(
-				t.Context(), test, "-test.v", "-test.timeout=0", "-test.run=^"+name+"$", "-resume=20", "-mixedtime="+flags.mixedTime.String(),
+				t.Context(), test, "-test.v", "-test.timeout=0", "-test.run=^"+name+"$", "-mixedtime="+flags.mixedTime.String(),
 				"-against="+builder.Path(t, process.Quoin()), "-other="+builder.Path(t, process.Etcd()),
 			)
 			cmd.Dir = "../test/cluster"
@@ -34,23 +36,43 @@ func TestTwoKinds(t *testing.T) {
 			if err != nil || !bytes.Contains(out, []byte("--- PASS: "+name)) {
 				t.Fatalf("%v\n%s", err, out)
 			}
+			t.Logf("%s", bytes.Join(longestStops.FindAll(out, -1), []byte("\n")))
 		})
 	}
 }
 
-// TestMigratePage runs the commands of docs/migrate.md as they stand, on three machines of a kind, in namespaces of their own.
+// longestStops are what the tests say of the pauses that clients had.
+var longestStops = regexp.MustCompile(`(?m)longest time without .*$`)
+
+// TestMigratePage runs the commands of docs/migrate.md as they stand, on three machines of a kind, in namespaces of their own; and again with
+// TLS, certificates of clients, and users.
 func TestMigratePage(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/migrate.md")
 	check(t, err)
+	script := shellOf(string(page))
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		runPage(t, script, "SCHEME=http")
+	})
+	t.Run("secured", func(t *testing.T) {
+		t.Parallel()
+		c := newCertificates(t, "10.0.0.1", "10.0.0.2", "10.0.0.3")
+		runPage(t, strings.ReplaceAll(script, "http://", "https://"), append(c.variables(), "SCHEME=https", "ETCDCTL_USER=root:secret", "ETCD_BCRYPT_COST=4")...)
+	})
+}
+
+// runPage runs the commands of the page, with variables.
+func runPage(t *testing.T, commands string, variables ...string) {
+	t.Helper()
 	script := filepath.Join(t.TempDir(), "page.sh")
-	check(t, os.WriteFile(script, []byte(shellOf(string(page))), 0o600))
+	check(t, os.WriteFile(script, []byte(commands), 0o600))
 	here, err := os.Getwd()
 	check(t, err)
 	programs := []string{filepath.Dir(builder.Path(t, process.Quoin())), filepath.Dir(builder.Path(t, process.Etcd()))}
 	tools := filepath.Join(here, "testdata", "migrate")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(tools, "run"), script)
-	cmd.Env = append(os.Environ(), "MACHINES="+process.MemoryDir(t), "PATH="+strings.Join(append([]string{tools}, append(programs, os.Getenv("PATH"))...), ":"))
+	cmd.Env = append(append(os.Environ(), variables...), "MACHINES="+process.MemoryDir(t), "PATH="+strings.Join(append([]string{tools}, append(programs, os.Getenv("PATH"))...), ":"))
 	cmd.SysProcAttr = ownNamespaces()
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.HasSuffix(out, []byte("all is there\n")) {

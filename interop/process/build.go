@@ -96,11 +96,19 @@ func (b *Builder) build(p Program, path string) error {
 	return nil
 }
 
+// Command returns the words that call a program, without arguments of the
+// caller's. It builds as Path does.
+func (b *Builder) Command(tb testing.TB, p Program) []string {
+	tb.Helper()
+	return append([]string{b.Path(tb, p)}, p.args...)
+}
+
 // Run runs a program to its end and returns what it printed on both outputs.
 // It ends the test if the program fails.
 func (b *Builder) Run(tb testing.TB, p Program, args ...string) string {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), b.Path(tb, p), append(p.args, args...)...)
+	words := append(b.Command(tb, p), args...)
+	cmd := exec.CommandContext(tb.Context(), words[0], words[1:]...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		tb.Fatalf("%s %v: %v\n%s", p.Name, args, err, out)
