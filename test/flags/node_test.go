@@ -179,7 +179,11 @@ func storageScenarios() []scenario {
 				free, _ := m.metric(t, "quoin_backend_free_bytes")
 				return free > 1<<20
 			})
-			m.again(t, options{"bootstrap-defrag-threshold-megabytes": 1}).waitLog(t, "defragmented at the start")
+			m = m.again(t, options{"bootstrap-defrag-threshold-megabytes": 1})
+			m.waitLog(t, "defragmented at the start")
+			if free, ok := m.metric(t, "quoin_backend_free_bytes"); !ok || free > 1<<20 {
+				t.Errorf("%v bytes of the file are free", free)
+			}
 		}},
 		{name: "no sync", flags: "unsafe-no-fsync", options: fixed(options{"unsafe-no-fsync": true}), see: func(t *testing.T, m *member) {
 			put(t, m.client(t), 5, "x")
@@ -200,6 +204,16 @@ func storageScenarios() []scenario {
 			}
 		}},
 	}
+}
+
+// size is that of a file.
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }
 
 // seeCatchup: a leader with a learner keeps the last entries in memory and no more.

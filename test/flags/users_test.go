@@ -29,13 +29,12 @@ func userScenarios() []scenario {
 		}},
 		{name: "cost of passwords", flags: "bcrypt-cost", options: fixed(options{"bcrypt-cost": 5, "backend-batch-interval": "20ms"}), see: func(t *testing.T, m *member) {
 			login(t, m.client(t))
-			m.eventually(t, "the password is hashed at that cost", func() bool {
-				file, err := os.ReadFile(filepath.Join(m.dir, "data", "member", "snap", "db"))
-				return err == nil && bytes.Contains(file, []byte("$2a$05$"))
-			})
+			m.hashesAt(t, "$2a$05$")
 		}},
-		{name: "impossible cost", flags: "bcrypt-cost", options: fixed(options{"bcrypt-cost": 99}), see: func(t *testing.T, m *member) {
+		{name: "impossible cost", flags: "bcrypt-cost", options: fixed(options{"bcrypt-cost": 99, "backend-batch-interval": "20ms"}), see: func(t *testing.T, m *member) {
 			m.waitLog(t, "use default bcrypt cost instead of the invalid given cost")
+			login(t, m.client(t))
+			m.hashesAt(t, "$2a$10$")
 		}},
 		{name: "life of tokens", flags: "auth-token-ttl", options: fixed(options{"auth-token-ttl": 1}), see: func(t *testing.T, m *member) {
 			c := m.client(t)
@@ -52,6 +51,15 @@ func userScenarios() []scenario {
 			}
 		}},
 	}
+}
+
+// hashesAt waits until the database file holds a password that was hashed at a cost.
+func (m *member) hashesAt(t *testing.T, mark string) {
+	t.Helper()
+	m.eventually(t, "the password is hashed at the cost "+mark, func() bool {
+		file, err := os.ReadFile(filepath.Join(m.dir, "data", "member", "snap", "db"))
+		return err == nil && bytes.Contains(file, []byte(mark))
+	})
 }
 
 func read(ctx context.Context, kv etcdserverpb.KVClient) error {
