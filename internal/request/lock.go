@@ -147,9 +147,7 @@ func (d *decoder) setLeader(p **LeaderKey) {
 	if !d.isMessage() {
 		return
 	}
-	if *p == nil {
-		*p = new(LeaderKey)
-	}
+	*p = orNew(*p)
 	d.err = (*p).Unmarshal(d.payload)
 }
 
