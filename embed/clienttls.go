@@ -30,7 +30,7 @@ func newClientTLS(cfg *config.Config, logger *slog.Logger) (c clientTLS, err err
 	urls := slices.Concat(cfg.ListenClientURLs, cfg.ListenClientHTTPURLs, cfg.ListenMetricsURLs)
 	files := tlsFiles(cfg, &cfg.ClientTLS)
 	warnOfPlain(urls, &cfg.ClientTLS, "client-url", logger)
-	if !slices.ContainsFunc(urls, usesTLS) {
+	if !slices.ContainsFunc(urls, config.UsesTLS) {
 		return c, nil
 	}
 	if cfg.ClientTLS.AutoTLS && files.Cert == "" {
@@ -65,7 +65,7 @@ func tlsFiles(cfg *config.Config, c *config.TLS) certs.Files {
 func warnOfPlain(urls config.URLs, c *config.TLS, name string, logger *slog.Logger) {
 	for _, u := range urls {
 		switch {
-		case usesTLS(u):
+		case config.UsesTLS(u):
 		case c.CertFile != "" || c.KeyFile != "":
 			logger.Warn("scheme is HTTP while key and cert files are present; ignoring key and cert files", name, u.String())
 		case c.ClientCertAuth:

@@ -62,8 +62,8 @@ func (d *doors) open(ctx context.Context, cfg *config.Config, list *[]door, urls
 			*list = append(*list, kind)
 		}
 		one := &(*list)[at]
-		one.secure = one.secure || usesTLS(*u)
-		one.plain = one.plain || !usesTLS(*u)
+		one.secure = one.secure || config.UsesTLS(*u)
+		one.plain = one.plain || !config.UsesTLS(*u)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 	"slices"
 
@@ -23,9 +22,9 @@ type peerTLS struct {
 
 // newPeerTLS reads the files that cfg names, or makes them.
 func newPeerTLS(cfg *config.Config, logger *slog.Logger) (p peerTLS, err error) {
-	listens := slices.ContainsFunc(cfg.ListenPeerURLs, usesTLS)
+	listens := slices.ContainsFunc(cfg.ListenPeerURLs, config.UsesTLS)
 	warnOfPlain(cfg.ListenPeerURLs, &cfg.PeerTLS, "peer-url", logger)
-	if !listens && !slices.ContainsFunc(cfg.AdvertisePeerURLs, usesTLS) && cfg.PeerTLS.TrustedCAFile == "" {
+	if !listens && !slices.ContainsFunc(cfg.AdvertisePeerURLs, config.UsesTLS) && cfg.PeerTLS.TrustedCAFile == "" {
 		return p, nil
 	}
 	files := tlsFiles(cfg, &cfg.PeerTLS)
@@ -56,8 +55,6 @@ func (p *peerTLS) over() func(certs.DialFunc) certs.DialFunc {
 	return p.dialer.Over
 }
 
-func usesTLS(u url.URL) bool { return u.Scheme == "https" || u.Scheme == "unixs" }
-
 func hosts(urls config.URLs) (list []string) {
 	for i := range urls {
 		list = append(list, urls[i].Host)
@@ -74,7 +71,7 @@ func (p *peerTLS) listen(ctx context.Context, cfg *config.Config, logger *slog.L
 	rejected := &rejections{logger: logger, what: "rejected connection on peer endpoint"}
 	var all []*port.Splitter
 	for i, l := range listeners {
-		opts := port.Options{HTTP: true, Plain: !usesTLS(cfg.ListenPeerURLs[i]), Rejected: rejected.note}
+		opts := port.Options{HTTP: true, Plain: !config.UsesTLS(cfg.ListenPeerURLs[i]), Rejected: rejected.note}
 		if !opts.Plain {
 			opts.TLS = p.server
 		}

@@ -13,7 +13,8 @@ import (
 	"github.com/quoin-kv/quoin/internal/token"
 )
 
-func isTLS(u *url.URL) bool { return u.Scheme == "https" || u.Scheme == "unixs" }
+// UsesTLS reports whether what listens at, or connects to, a URL speaks TLS.
+func UsesTLS(u url.URL) bool { return u.Scheme == "https" || u.Scheme == "unixs" }
 
 // checkReachable refuses addresses without a host, which nobody can reach.
 func checkReachable(urls URLs) error {
@@ -114,12 +115,12 @@ func (c *Config) checkClientURLs() error {
 	t := &c.ClientTLS
 	proven := t.AutoTLS || t.CertFile != "" && t.KeyFile != ""
 	for _, u := range slices.Concat(c.ListenClientURLs, c.ListenClientHTTPURLs) {
-		if isTLS(&u) && !proven {
+		if UsesTLS(u) && !proven {
 			return fmt.Errorf("TLS key/cert (--cert-file, --key-file) must be provided for client url %s with HTTPS scheme", &u)
 		}
 	}
 	for _, u := range c.ListenMetricsURLs {
-		if isTLS(&u) && !proven {
+		if UsesTLS(u) && !proven {
 			return fmt.Errorf("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url %s", &u)
 		}
 	}
@@ -134,7 +135,7 @@ func (c *Config) checkClientURLs() error {
 // checkClientTLS checks the certificates for clients. Without https URLs they have no effect and are not looked at.
 func (c *Config) checkClientTLS() error {
 	t := &c.ClientTLS
-	listens := slices.ContainsFunc(slices.Concat(c.ListenClientURLs, c.ListenClientHTTPURLs, c.ListenMetricsURLs), func(u url.URL) bool { return isTLS(&u) })
+	listens := slices.ContainsFunc(slices.Concat(c.ListenClientURLs, c.ListenClientHTTPURLs, c.ListenMetricsURLs), UsesTLS)
 	switch {
 	case !listens:
 		return nil
@@ -149,9 +150,9 @@ func (c *Config) checkClientTLS() error {
 // checkPeerTLS checks the files that https peer URLs need. Without such URLs they have no effect and are not looked at.
 func (c *Config) checkPeerTLS() error {
 	p := &c.PeerTLS
-	listens := slices.ContainsFunc(c.ListenPeerURLs, func(u url.URL) bool { return isTLS(&u) })
+	listens := slices.ContainsFunc(c.ListenPeerURLs, UsesTLS)
 	switch {
-	case !listens && !slices.ContainsFunc(c.AdvertisePeerURLs, func(u url.URL) bool { return isTLS(&u) }):
+	case !listens && !slices.ContainsFunc(c.AdvertisePeerURLs, UsesTLS):
 		return nil
 	case (p.CertFile == "") != (p.KeyFile == ""):
 		return fmt.Errorf("--peer-key-file and --peer-cert-file: KeyFile and CertFile must both be present[key: %s, cert: %s]", p.KeyFile, p.CertFile)
