@@ -62,6 +62,7 @@
 package backend
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -287,10 +288,10 @@ func (b *Backend) readPosition(st *state) error {
 	var failed error
 	a, err := parseApplied(b.path, func(key []byte) []byte {
 		v, err := st.get(schema.Meta, key)
-		failed = firstError(failed, err)
+		failed = cmp.Or(failed, err)
 		return v
 	})
-	if err := firstError(failed, err); err != nil {
+	if err := cmp.Or(failed, err); err != nil {
 		return err
 	}
 	b.mu.committed, b.mu.flushed = a, a

@@ -16,6 +16,7 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/vfs"
 )
 
 // fillPercent is how full bbolt leaves pages. Nearly everything is appended at
@@ -137,7 +138,7 @@ func (s *boltStore) prepare(created bool) error {
 		return err
 	}
 	if created && !s.cfg.NoSync {
-		return syncDir(filepath.Dir(s.cfg.Path))
+		return vfs.OS{}.SyncDir(filepath.Dir(s.cfg.Path))
 	}
 	return nil
 }

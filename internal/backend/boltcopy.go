@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/vfs"
 )
 
 // leftoverSuffix marks a rewrite in progress beside the file: db.tmp.*.
@@ -169,7 +170,7 @@ func (c *boltCopy) publish() (store, error) {
 	if c.to.cfg.NoSync {
 		return c.to, nil
 	}
-	return c.to, syncDir(filepath.Dir(path))
+	return c.to, vfs.OS{}.SyncDir(filepath.Dir(path))
 }
 
 // discard has nobody to tell of its own failures; what it leaves behind is
@@ -195,12 +196,4 @@ func removeLeftovers(path string) error {
 		}
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

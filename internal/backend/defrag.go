@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,16 +173,7 @@ func (r *rewrite) finish(ctx context.Context) error {
 		err = r.b.poison(err)
 	}
 	r.b.cfg.step("published")
-	return firstError(err, r.b.exchange(s))
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(err, r.b.exchange(s))
 }
 
 func (r *rewrite) complete(ctx context.Context) error {

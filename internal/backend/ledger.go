@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/quoin-kv/quoin/internal/schema"
+	"github.com/quoin-kv/quoin/internal/vfs"
 )
 
 // stamp says which state of a file something is about: the transaction that
@@ -515,7 +516,9 @@ func (m *sumsFile) replace(write func(io.Writer) error) error {
 	return nil
 }
 
-func (m *sumsFile) sync() error { return errors.Join(m.file.Sync(), syncDir(filepath.Dir(m.path))) }
+func (m *sumsFile) sync() error {
+	return errors.Join(m.file.Sync(), vfs.OS{}.SyncDir(filepath.Dir(m.path)))
+}
 
 func (m *sumsFile) append(b []byte) error {
 	if m.file == nil {

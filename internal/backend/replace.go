@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"time"
@@ -102,5 +103,5 @@ func (b *Backend) startOver(s store, f *found) error {
 	if err != nil {
 		err = b.poison(err)
 	}
-	return firstError(err, old.close())
+	return cmp.Or(err, old.close())
 }

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -125,7 +126,7 @@ func appliedIn(p *pages, meta metaPage) (schema.Applied, error) {
 		}
 		return v
 	})
-	return a, firstError(err, parseErr)
+	return a, cmp.Or(err, parseErr)
 }
 
 // evidence returns what the ledger says of the file, nil if it has nothing to say. A ledger of the same transaction that names another log

@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"github.com/quoin-kv/quoin/internal/vfs"
 )
 
 func (g *globals) snapshotCommand() *cobra.Command {
@@ -91,15 +93,7 @@ func saveTo(ctx context.Context, client *clientv3.Client, file string, progress 
 	if err := os.Rename(part, file); err != nil {
 		return "", fmt.Errorf("could not rename %s to %s (%w)", part, file, err)
 	}
-	return version, syncDir(filepath.Dir(file))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return version, vfs.OS{}.SyncDir(filepath.Dir(file))
 }
 
 // errCutShort is what a snapshot is that ends without its checksum.

@@ -92,7 +92,7 @@ func house() []room {
 		{path: "raft/quorum", floor: kernel},
 		{path: "raft/wire", floor: kernel, outside: []string{modProtobuf}},
 
-		{path: "internal/backend", floor: disk, imports: []string{"internal/kverr", "internal/schema"}, sideways: []string{"internal/faultpoint"}, outside: []string{modBbolt}},
+		{path: "internal/backend", floor: disk, imports: []string{"internal/kverr", "internal/schema"}, sideways: []string{"internal/faultpoint", "internal/vfs"}, outside: []string{modBbolt}},
 		{path: "internal/datadir", floor: disk, imports: []string{"raft/wire"}, sideways: []string{"internal/vfs", "internal/wal"}},
 		{path: "internal/faultpoint", floor: disk},
 		{
@@ -162,6 +162,7 @@ func house() []room {
 		},
 		{
 			path: "internal/ctl", floor: edge,
+			imports: []string{"internal/vfs"},
 			outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modProtobuf, modZap},
 		},
 		{
