@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,21 @@ func (g *globals) endpointCommand() *cobra.Command {
 
 // each asks all endpoints in turn, and prints the failures. The error is the last failure.
 func (e *endpoints) each(cmd *cobra.Command, what string, ask func(ctx context.Context, c *clientv3.Client, endpoint string) error) error {
+	var failure error
+	err := e.visit(cmd, func(c *clientv3.Client, endpoint string) error {
+		ctx, cancel := context.WithTimeout(cmd.Context(), e.commandTimeout)
+		defer cancel()
+		if err := ask(ctx, c, endpoint); err != nil {
+			failure = serverError(err)
+			cmd.PrintErrf("Failed to get the %s of endpoint %s (%v)\n", what, endpoint, failure)
+		}
+		return nil
+	})
+	return cmp.Or(err, failure)
+}
+
+// visit calls fn for all endpoints in turn, with a client of them all, until fn fails.
+func (e *endpoints) visit(cmd *cobra.Command, fn func(c *clientv3.Client, endpoint string) error) error {
 	list, err := e.list(cmd)
 	if err != nil {
 		return err
@@ -74,17 +90,12 @@ func (e *endpoints) each(cmd *cobra.Command, what string, ask func(ctx context.C
 		return err
 	}
 	defer client.Close()
-	var failure error
 	for _, endpoint := range list {
-		ctx, cancel := context.WithTimeout(cmd.Context(), e.commandTimeout)
-		err := ask(ctx, client, endpoint)
-		cancel()
-		if err != nil {
-			failure = serverError(err)
-			cmd.PrintErrf("Failed to get the %s of endpoint %s (%v)\n", what, endpoint, failure)
+		if err := fn(client, endpoint); err != nil {
+			return err
 		}
 	}
-	return failure
+	return nil
 }
 
 func (e *endpoints) status(cmd *cobra.Command) error {
@@ -304,34 +315,25 @@ func (g *globals) defragCommand() *cobra.Command {
 }
 
 func (e *endpoints) defrag(cmd *cobra.Command) error {
-	list, err := e.list(cmd)
-	if err != nil {
-		return err
-	}
-	client, err := e.dial(cmd)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	failures := 0
-	for _, endpoint := range list {
+	failed := false
+	err := e.visit(cmd, func(c *clientv3.Client, endpoint string) error {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(cmd.Context(), e.commandTimeout)
-		_, err := client.Defragment(ctx, endpoint)
-		cancel()
-		if err != nil {
+		defer cancel()
+		if _, err := c.Defragment(ctx, endpoint); err != nil {
 			cmd.PrintErrf("Failed to defragment etcd member[%s]. took %s. (%v)\n", endpoint, time.Since(start), serverError(err))
-			failures++
-			continue
+			failed = true
+			return nil
 		}
 		if err := line("Finished defragmenting etcd member[%s]. took %s", endpoint, time.Since(start))(cmd.OutOrStdout()); err != nil {
 			return fail(ExitIO, "%w", err)
 		}
+		return nil
+	})
+	if err == nil && failed {
+		err = &ExitError{Code: ExitFailure, Err: ErrReported}
 	}
-	if failures > 0 {
-		return &ExitError{Code: ExitFailure, Err: ErrReported}
-	}
-	return nil
+	return err
 }
 
 func (g *globals) moveLeaderCommand() *cobra.Command {
