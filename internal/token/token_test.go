@@ -214,9 +214,9 @@ func TestForgeries(t *testing.T) {
 	for name, text := range map[string]string{
 		"none":                       sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, claims{"root", 1, end}),
 		"the public key as a secret": sign(jwt.SigningMethodHS256, publicText, claims{"root", 1, end}),
-		"no end":                     sign(s.method, s.sign, claims{"root", 1, jwt.RegisteredClaims{}}),
-		"no user":                    sign(s.method, s.sign, claims{"", 1, end}),
-		"another method":             sign(jwt.SigningMethodRS384, s.sign, claims{"root", 1, end}),
+		"no end":                     sign(s.method, s.current().sign, claims{"root", 1, jwt.RegisteredClaims{}}),
+		"no user":                    sign(s.method, s.current().sign, claims{"", 1, end}),
+		"another method":             sign(jwt.SigningMethodRS384, s.current().sign, claims{"root", 1, end}),
 		"another key":                foreign,
 		"nothing":                    "",
 		"no token":                   "a.b.c",
@@ -283,9 +283,16 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// newSecretSigner signs with a secret that is in no file.
+func newSecretSigner(c *clock) *Signer {
+	s := &Signer{now: c.now, method: jwt.SigningMethodHS256, ttl: time.Minute, looked: c.now()}
+	s.keys.Store(&keyring{sign: []byte("secret"), check: []byte("secret"), known: newVerified()})
+	return s
+}
+
 func FuzzVerify(f *testing.F) {
 	c := newClock()
-	s := &Signer{now: c.now, method: jwt.SigningMethodHS256, ttl: time.Minute, sign: []byte("secret"), check: []byte("secret"), known: map[string]knownToken{}, looked: c.now()}
+	s := newSecretSigner(c)
 	good, err := s.Sign("ada", 1)
 	if err != nil {
 		f.Fatal(err)
@@ -302,7 +309,7 @@ func FuzzVerify(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	c := newClock()
-	s := &Signer{now: c.now, method: jwt.SigningMethodHS256, ttl: time.Minute, sign: []byte("secret"), check: []byte("secret"), known: map[string]knownToken{}, looked: c.now()}
+	s := newSecretSigner(c)
 	text, err := s.Sign("ada", 1)
 	if err != nil {
 		b.Fatal(err)
