@@ -17,7 +17,7 @@ func (a *apply) mayApply(in *request.Internal) error {
 	who := auth.Identity{User: in.Header.Username, Revision: in.Header.AuthRevision}
 	switch in.Request.(type) {
 	case *request.Put, *request.DeleteRange, *request.Txn, *request.LeaseRevoke:
-		return a.users.Admit(who, in.Request, a.leases.Keys)
+		return a.users.Admit(who, in.Request, a.attached)
 	}
 	if in.Field.AboutUsers() {
 		return a.users.AdmitAuth(who, in.Request)

@@ -51,9 +51,11 @@ type Machine struct {
 	storage Storage
 	kv      *mvcc.Store
 	leases  *lease.Book
-	members *membership.Cluster
-	alarms  alarms
-	users   *auth.State
+	// attached is leases.Keys; to make it of that for each request would be an allocation.
+	attached auth.Keys
+	members  *membership.Cluster
+	alarms   alarms
+	users    *auth.State
 
 	storageVersion string
 

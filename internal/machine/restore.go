@@ -14,6 +14,7 @@ import (
 // Restore builds the machine from what storage kept. openReader gives a reader of everything committed to storage so far.
 func Restore(cfg Config, storage Storage, saved Saved, openReader func() mvcc.Reader) (*Machine, error) {
 	m := &Machine{cfg: cfg, storage: storage, leases: lease.NewBook(), members: membership.New(), users: auth.New()}
+	m.attached = m.leases.Keys
 	load := []struct {
 		bucket schema.Bucket
 		fn     func(key, value []byte) error

@@ -104,6 +104,15 @@ func (d *decoder) setString(p *string) {
 	}
 }
 
+// setKnown is setString, but the string is the known one if it is equal.
+func (d *decoder) setKnown(p *string, known string) {
+	if d.typ == protowire.BytesType && string(d.payload) == known {
+		*p = known
+		return
+	}
+	d.setString(p)
+}
+
 func (d *decoder) addString(p *[]string) {
 	if s, ok := d.text(); ok {
 		*p = append(*p, s)

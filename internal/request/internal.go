@@ -139,14 +139,15 @@ type Header struct {
 	AuthRevision uint64
 }
 
-func (h *Header) unmarshal(b []byte) error {
+// unmarshal reads a header; user is who may well be its user again.
+func (h *Header) unmarshal(b []byte, user string) error {
 	d := decoder{rest: b}
 	for d.next() {
 		switch d.num {
 		case 1:
 			d.setUint64(&h.ID)
 		case 2:
-			d.setString(&h.Username)
+			d.setKnown(&h.Username, user)
 		case 3:
 			d.setUint64(&h.AuthRevision)
 		}
@@ -242,7 +243,8 @@ func ParseInternal(b []byte) (Internal, error) { return new(InternalParser).Pars
 
 // InternalParser parses one log entry after the other. The zero value is ready.
 type InternalParser struct {
-	put Put // of the last entry
+	put  Put    // of the last entry
+	user string // likewise
 }
 
 // Parse is [ParseInternal], but a [Put] that it returns is valid until the next
@@ -255,7 +257,8 @@ func (p *InternalParser) Parse(b []byte) (Internal, error) {
 		case d.num == fieldLegacyID && d.typ == protowire.VarintType:
 			in.LegacyID = d.varint
 		case d.num == fieldHeader && d.isMessage():
-			d.err = in.Header.unmarshal(d.payload)
+			d.err = in.Header.unmarshal(d.payload, p.user)
+			p.user = in.Header.Username
 		default:
 			d.err = in.add(&d, p)
 		}
