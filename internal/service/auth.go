@@ -72,7 +72,7 @@ func (s *Service) Authenticate(ctx context.Context, raw []byte) (reply []byte, e
 // login has a login replicated, and makes a token of the user at a revision.
 func (s *Service) login(ctx context.Context, name string, revision uint64) ([]byte, error) {
 	out := request.Authenticate{Name: name}
-	kind := s.cfg.Access.Tokens
+	kind := s.access.tokens
 	if kind.Simple {
 		out.SimpleToken = token.NewPrefix()
 	}

@@ -193,11 +193,21 @@ func TestTokensAreForgotten(t *testing.T) {
 // signed gives members signed tokens.
 func signed(t testing.TB) func(o *servicetest.Options) {
 	t.Helper()
-	key := filepath.Join(t.TempDir(), "key")
+	change, _ := signedBy(t)
+	return change
+}
+
+// signedTTL is how long signed tokens are valid in these tests.
+const signedTTL = 5 * time.Minute
+
+// signedBy is signed; it returns the file with the key, too.
+func signedBy(t testing.TB) (change func(o *servicetest.Options), key string) {
+	t.Helper()
+	key = filepath.Join(t.TempDir(), "key")
 	check(t, os.WriteFile(key, []byte("a key of sixteen or more bytes"), 0o600))
-	kind, err := token.Parse("jwt,sign-method=HS256,priv-key="+key+",ttl=5m", time.Now)
+	kind, err := token.Parse("jwt,sign-method=HS256,priv-key="+key+",ttl="+signedTTL.String(), time.Now)
 	check(t, err)
-	return func(o *servicetest.Options) { o.Service.Access.Tokens = kind }
+	return func(o *servicetest.Options) { o.Service.Access.Tokens = kind }, key
 }
 
 // TestSignedTokens: a signed token is as old as the users and roles when it was made.

@@ -93,19 +93,8 @@ func (a *callers) of(s *Service, c Direct) (who auth.Identity, known bool) {
 	if shown == a.last {
 		return a.who, true
 	}
-	if who, known = s.knownHere(shown); known {
+	if who, known = s.access.holder(shown); known {
 		a.last, a.who = shown, who
 	}
 	return who, known
-}
-
-// knownHere is who shows a token, unless that is wrong or has to be waited for.
-func (s *Service) knownHere(shown string) (auth.Identity, bool) {
-	if signer := s.cfg.Access.Tokens.Signer; signer != nil {
-		claim, ok := signer.Verify(shown)
-		return auth.Identity{User: claim.User, Revision: claim.Revision}, ok
-	}
-	revision := s.access.users.Load().Revision() // of before the login is looked up: it may have ended with a change
-	user, ok := s.access.sessions.User(shown)
-	return auth.Identity{User: user, Revision: revision}, ok
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -250,6 +251,70 @@ func TestDirectOfUsers(t *testing.T) {
 	}
 }
 
+// TestDirectOfSignedTokens: what is remembered of a token that was verified makes no difference: it does not outlive the token, the key, the
+// revision it names, or the users that it was made for.
+func TestDirectOfSignedTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		change, key := signedBy(t)
+		m := start(t, change)
+		root := guard(t, m)
+		addUser(t, m, root, "ada", "a", "b")
+		ada := ""
+		// expect makes the calls of a token twice: the second time it may be remembered.
+		expect := func(what string, want error) {
+			t.Helper()
+			for range 2 {
+				for _, c := range []*directCall{
+					direct(service.DirectPut, &pb.PutRequest{Key: []byte("a")}), direct(service.DirectRange, &pb.RangeRequest{Key: []byte("a")}),
+				} {
+					c.token = ada
+					serve(m, c)
+					if c.left {
+						_, c.err = ordinary(m, c.kind)(as(t, ada), c.raw)
+					} else if want != nil && c.kind == service.DirectRange {
+						t.Errorf("%s: read directly", what)
+					}
+					wantError(t, what, c.err, want)
+				}
+			}
+		}
+		renew := func() {
+			t.Helper()
+			ada = logIn(t, m, "ada")
+			expect("a new token", nil)
+		}
+		renew()
+		forbid(t, m, root, "ada", "a", "b")
+		expect("another permission", kverr.AuthOldRevision)
+		ada = logIn(t, m, "ada")
+		expect("no permission", kverr.PermissionDenied)
+		permit(t, m, root, "ada", "a", "b")
+		renew()
+		auth(t, m, root, request.FieldAuthUserChangePassword, &request.AuthUserChangePassword{Name: "ada", Password: everybodysPassword})
+		expect("another password", kverr.AuthOldRevision)
+		renew()
+		auth(t, m, root, request.FieldAuthUserRevokeRole, &request.AuthUserRevokeRole{Name: "ada", Role: "ada"})
+		expect("another role", kverr.AuthOldRevision)
+		auth(t, m, root, request.FieldAuthUserGrantRole, &request.AuthUserGrantRole{User: "ada", Role: "ada"})
+		renew()
+		auth(t, m, root, request.FieldAuthDisable, &request.AuthDisable{})
+		expect("while authentication is off", nil)
+		auth(t, m, root, request.FieldAuthEnable, &request.AuthEnable{})
+		expect("a token from before authentication was off", kverr.AuthOldRevision)
+		renew()
+		after(signedTTL)
+		expect("a token that is over", kverr.InvalidAuthToken)
+		renew()
+		check(t, os.WriteFile(key, []byte("another key of sixteen or more bytes"), 0o600))
+		after(time.Second)
+		expect("a token by another key", kverr.InvalidAuthToken)
+		renew()
+		root = as(t, logIn(t, m, "root"))
+		auth(t, m, root, request.FieldAuthUserDelete, &request.AuthUserDelete{Name: "ada"})
+		expect("a user who is gone", kverr.AuthOldRevision)
+	})
+}
+
 // TestDirectLeavesWhatIsUnusual: with permissions in force and no token, without space, and beyond the largest request nothing is decided here.
 func TestDirectLeavesWhatIsUnusual(t *testing.T) {
 	put := func() *directCall {
@@ -342,14 +407,15 @@ func TestDirectReadsAreLinearizable(t *testing.T) {
 
 // counted is a direct call of a benchmark. Its group is told when it ends.
 type counted struct {
-	kind service.DirectKind
-	raw  []byte
-	sum  *sync.WaitGroup
+	kind  service.DirectKind
+	raw   []byte
+	token string
+	sum   *sync.WaitGroup
 }
 
 func (c *counted) Kind() service.DirectKind           { return c.kind }
 func (c *counted) Request() []byte                    { return c.raw }
-func (c *counted) Token() string                      { return "" }
+func (c *counted) Token() string                      { return c.token }
 func (c *counted) OnCancel(service.Cancelled)         {}
 func (c *counted) Answer([]byte, service.Accounts)    { c.sum.Done() }
 func (c *counted) Fail(err error, _ service.Accounts) { panic(err) }
@@ -362,7 +428,7 @@ const batchCalls = 64
 func batch(kind service.DirectKind, in request.Request) (calls []service.Direct, sum *sync.WaitGroup) {
 	sum = new(sync.WaitGroup)
 	for range batchCalls {
-		calls = append(calls, &counted{kind, in.Append(nil), sum})
+		calls = append(calls, &counted{kind: kind, raw: in.Append(nil), sum: sum})
 	}
 	return calls, sum
 }
@@ -385,17 +451,38 @@ func hotCalls() map[string]func() ([]service.Direct, *sync.WaitGroup) {
 	}
 }
 
+// showing has all calls show a token.
+func showing(calls []service.Direct, text string) {
+	for _, c := range calls {
+		c.(*counted).token = text
+	}
+}
+
+// benchmarkBatch measures calls of nobody, and of users with both kinds of tokens.
 func benchmarkBatch(b *testing.B, what string) {
-	m := start(b)
-	put(b, m, "key", "value")
-	calls, sum := hotCalls()[what]()
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		if n%batchCalls == 0 {
-			sum.Add(len(calls))
-			m.ServeDirect(calls)
-			sum.Wait()
+	for _, one := range []struct {
+		name   string
+		guard  bool
+		change func(*servicetest.Options)
+	}{{"off", false, func(*servicetest.Options) {}}, {"simple", true, func(*servicetest.Options) {}}, {"signed", true, signed(b)}} {
+		m := start(b, one.change)
+		put(b, m, "key", "value")
+		calls, sum := hotCalls()[what]()
+		if one.guard {
+			addUser(b, m, guard(b, m), "ada", "a", "z")
+			showing(calls, logIn(b, m, "ada"))
 		}
+		b.Run(one.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				if n%batchCalls == 0 {
+					sum.Add(len(calls))
+					m.ServeDirect(calls)
+					sum.Wait()
+				}
+			}
+		})
+		m.Stop(b)
 	}
 }
 
@@ -408,21 +495,32 @@ func BenchmarkGetBatch(b *testing.B) { benchmarkBatch(b, "get") }
 // BenchmarkTxnBatch measures one of 64 transactions that come together.
 func BenchmarkTxnBatch(b *testing.B) { benchmarkBatch(b, "txn") }
 
-// TestDirectAllocations holds what the hottest calls allocate, in a batch of 64 and from here to the disks. Who makes them fewer lowers the number; who
-// has to make them more says why.
+// TestDirectAllocations holds what the hottest calls allocate, in a batch of 64 and from here to the disks, of nobody and of users: tokens and
+// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why.
 func TestDirectAllocations(t *testing.T) {
-	m := start(t)
-	put(t, m, "key", "value")
-	for what, most := range map[string]float64{"put": 6, "get": 0.5, "txn": 22} {
-		calls, sum := hotCalls()[what]()
-		each := testing.AllocsPerRun(200, func() {
-			sum.Add(len(calls))
-			m.ServeDirect(calls)
-			sum.Wait()
-		}) / batchCalls
-		t.Logf("%s: %.1f", what, each)
-		if each > most {
-			t.Errorf("a %s allocates %.1f times, at most %v are allowed", what, each, most)
+	for _, change := range []func(*servicetest.Options){nil, func(*servicetest.Options) {}, signed(t)} {
+		m := start(t)
+		text := ""
+		if change != nil {
+			m = start(t, change)
+		}
+		put(t, m, "key", "value")
+		if change != nil {
+			addUser(t, m, guard(t, m), "ada", "a", "z")
+			text = logIn(t, m, "ada")
+		}
+		for what, most := range map[string]float64{"put": 6, "get": 0.5, "txn": 22} {
+			calls, sum := hotCalls()[what]()
+			showing(calls, text)
+			each := testing.AllocsPerRun(200, func() {
+				sum.Add(len(calls))
+				m.ServeDirect(calls)
+				sum.Wait()
+			}) / batchCalls
+			t.Logf("%s: %.1f", what, each)
+			if each > most {
+				t.Errorf("a %s allocates %.1f times, at most %v are allowed", what, each, most)
+			}
 		}
 	}
 }

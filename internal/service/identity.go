@@ -31,11 +31,13 @@ type Access struct {
 // access is who may do what, and who has logged in.
 type access struct {
 	users    atomic.Pointer[auth.State]
+	tokens   token.Kind
 	sessions *token.Simple
 	hashing  chan struct{} // holds one element for each password hash that may be computed now
 }
 
 func (a *access) init(cfg *Config, users *auth.State) {
+	a.tokens = cfg.Access.Tokens
 	a.sessions = token.NewSimple(cfg.Access.TokenTTL, cfg.Clock.Now)
 	a.hashing = make(chan struct{}, hashesAtOnce())
 	for range cap(a.hashing) {
@@ -44,17 +46,34 @@ func (a *access) init(cfg *Config, users *auth.State) {
 	a.users.Store(users)
 }
 
-// note takes in what a command did about users and logins.
+// note takes in what a command did about users and logins. Logins end before anybody sees the users by whose change they do, see holder; unless
+// nobody needs one any more.
 func (a *access) note(o *machine.Outcome) {
-	if o.Users != nil {
-		a.users.Store(o.Users)
+	if o.Users != nil && !o.Users.Enabled() {
+		a.setUsers(o.Users)
 	}
-	for _, one := range o.Sessions {
+	a.noteLogins(o.Sessions)
+	if o.Users != nil {
+		a.setUsers(o.Users)
+	}
+}
+
+// noteLogins takes in who has logged in and whose logins are over.
+func (a *access) noteLogins(changes []machine.Session) {
+	for _, one := range changes {
 		if one.Token != "" {
 			a.sessions.Add(one.Token, one.User)
 		} else {
 			a.sessions.Drop(one.User)
 		}
+	}
+}
+
+// setUsers puts users in force. While they are not needed, no tokens are remembered.
+func (a *access) setUsers(users *auth.State) {
+	a.users.Store(users)
+	if a.tokens.Signer != nil && !users.Enabled() {
+		a.tokens.Signer.Forget()
 	}
 }
 
@@ -70,8 +89,8 @@ func changesUsers(b *replica.Batch) bool {
 
 // replace takes in the users of a snapshot. Which logins were ended on the way to it is not known: all are.
 func (a *access) replace(users *auth.State) {
-	a.users.Store(users)
 	a.sessions.Drop("")
+	a.setUsers(users)
 }
 
 // runSessions forgets logins that are over.
@@ -79,6 +98,9 @@ func (s *Service) runSessions() {
 	ttl := s.cfg.Access.TokenTTL
 	for ttl > 0 && s.clock.Wait(s.ctx, nil, ttl) == nil {
 		s.access.sessions.Sweep()
+		if signer := s.access.tokens.Signer; signer != nil {
+			signer.Sweep()
+		}
 	}
 }
 
@@ -95,39 +117,58 @@ func (s *Service) identity(ctx context.Context) (auth.Identity, error) {
 		}
 		return auth.Identity{User: shown.CommonName, Revision: users.Revision()}, nil
 	}
-	if signer := s.cfg.Access.Tokens.Signer; signer != nil {
-		claim, ok := signer.Verify(shown.Token)
-		if !ok {
-			return auth.Identity{}, kverr.InvalidAuthToken
-		}
-		return auth.Identity{User: claim.User, Revision: claim.Revision}, nil
+	if err := s.awaitLogin(ctx, shown.Token); err != nil {
+		return auth.Identity{}, err
 	}
-	return s.loggedIn(ctx, shown.Token)
+	who, ok := s.access.holder(shown.Token)
+	if !ok {
+		return auth.Identity{}, kverr.InvalidAuthToken
+	}
+	return who, nil
+}
+
+// holder is whose token this is, by what is known here and now.
+//
+// With a simple token the revision is read before the login is looked up, and logins end before the users change by which they do (note): so
+// whoever has the new revision finds no login that is over, and whoever found one has the old revision, with which nothing about keys is allowed
+// any more. The other way round a call could come through as of a revision at which its login was over already.
+func (a *access) holder(shown string) (auth.Identity, bool) {
+	if signer := a.tokens.Signer; signer != nil {
+		claim, ok := signer.Verify(shown)
+		return auth.Identity{User: claim.User, Revision: claim.Revision}, ok
+	}
+	revision := a.users.Load().Revision()
+	user, ok := a.sessions.User(shown)
+	if !ok || !a.tokens.Simple {
+		return auth.Identity{}, false
+	}
+	return auth.Identity{User: user, Revision: revision}, true
 }
 
 // maxTokenLead is how far ahead of what is applied here the index in a simple token may be for this member to wait for it: further than any
 // member lags behind that clients can have logged in to meanwhile, and too little for a forged token to hold a call for long.
 const maxTokenLead = 10_000
 
-// loggedIn is who has logged in with a simple token. A login through another member may not be applied here yet.
-func (s *Service) loggedIn(ctx context.Context, text string) (auth.Identity, error) {
+// awaitLogin waits until the login that a simple token names is applied here: it may have been made through another member. Error:
+// kverr.InvalidAuthToken.
+func (s *Service) awaitLogin(ctx context.Context, text string) error {
+	if !s.access.tokens.Simple {
+		return nil
+	}
 	index, ok := token.Index(text)
 	applied := s.member.Status().Applied
 	if !ok || index > applied+maxTokenLead {
-		return auth.Identity{}, kverr.InvalidAuthToken
+		return kverr.InvalidAuthToken
 	}
-	if index > applied {
-		waiting, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
-		defer cancel()
-		if err := s.member.WaitApplied(waiting, index); err != nil {
-			return auth.Identity{}, kverr.InvalidAuthToken
-		}
+	if index <= applied {
+		return nil
 	}
-	user, ok := s.access.sessions.User(text)
-	if !ok {
-		return auth.Identity{}, kverr.InvalidAuthToken
+	waiting, cancel := s.clock.WithTimeout(ctx, s.requestTimeout())
+	defer cancel()
+	if s.member.WaitApplied(waiting, index) != nil {
+		return kverr.InvalidAuthToken
 	}
-	return auth.Identity{User: user, Revision: s.access.users.Load().Revision()}, nil
+	return nil
 }
 
 // asRoot is the identity of what a member does by itself.

@@ -13,6 +13,7 @@ type nowhere struct{}
 func (nowhere) Append(schema.Rev, bool, []byte)   {}
 func (nowhere) DeleteRecord(schema.Rev, bool)     {}
 func (nowhere) Put(schema.Bucket, []byte, []byte) {}
+func (nowhere) Delete(schema.Bucket, []byte)      {}
 func (nowhere) Record(schema.Rev) ([]byte, error) { return nil, nil }
 
 func (nowhere) Records(out [][]byte, _ []schema.Rev) ([][]byte, error) { return out, nil }
