@@ -56,16 +56,22 @@ func signedTokens(dir string) ([]string, error) {
 }
 
 // asUser is a plain work whose calls show the token of a user who may use the
-// keys, and nothing else.
+// keys, and nothing else. Keys that are read are in the database file, so that
+// it makes no difference whether something was written after them.
 func asUser(name, about string, keys, valueBytes int, n scale, u unary) work {
 	u.connections = n.connections
 	return work{name: name, about: about, prepare: func(ctx context.Context, c *cluster) (load, error) {
 		if err := fillKeys(ctx, c.address(), keys, valueBytes); err != nil {
 			return nil, err
 		}
-		token, err := logIn(ctx, c.address())
+		if err := settle(ctx, c.address()); err != nil {
+			return nil, err
+		}
 		u := u
-		u.token = token
+		var err error
+		if !c.open {
+			u.token, err = logIn(ctx, c.address())
+		}
 		return func(ctx context.Context, c *cluster, seed uint64, length time.Duration) (tally, error) {
 			return u.run(ctx, c.addresses()[:1], seed, length)
 		}, err
@@ -96,4 +102,14 @@ func logIn(ctx context.Context, address string) (string, error) {
 	var answer etcdserverpb.AuthenticateResponse
 	err := call(ctx, address, pathAuthenticate, theUser(), &answer)
 	return answer.Token, err
+}
+
+// settle brings what was written into the database file, and has later reads
+// look for it there: a member may go on reading from memory what was written
+// last.
+func settle(ctx context.Context, address string) error {
+	if err := call(ctx, address, pathDefragment, &etcdserverpb.DefragmentRequest{}, &etcdserverpb.DefragmentResponse{}); err != nil {
+		return err
+	}
+	return call(ctx, address, pathPut, &etcdserverpb.PutRequest{Key: []byte("settled")}, &etcdserverpb.PutResponse{})
 }

@@ -15,6 +15,7 @@ import (
 type cluster struct {
 	dir     string
 	members []*server
+	open    bool // works of users make none, and show no token
 }
 
 // newCluster starts so many members on empty directories and waits until each

@@ -117,8 +117,8 @@ func (l *unaryLoop) run(ctx context.Context, address string, length time.Duratio
 	defer c.close()
 	c.token, c.onEnd = l.token, l.end
 	began := time.Now()
-	for {
-		more := ctx.Err() == nil && time.Since(began) < length && (l.unary.limit == 0 || l.begun < l.limit)
+	for ctx.Err() == nil { // what is under way then, nobody waits for
+		more := time.Since(began) < length && (l.unary.limit == 0 || l.begun < l.limit)
 		if !more && len(l.sent) == 0 {
 			break
 		}

@@ -50,7 +50,8 @@ type options struct {
 	seed               uint64
 	keys, clients      int
 	short, long        bool
-	pin, list, profile bool
+	pin, list          bool
+	profile, open      bool
 }
 
 func main() {
@@ -82,6 +83,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.clients, "clients", 1, "times the connections and calls under way")
 	f.BoolVar(&o.profile, "profile", false, "a further round of each work, of which the servers' CPU profiles are kept under profiles/")
 	f.BoolVar(&o.pin, "pin", true, "give servers and generator a processor each")
+	f.BoolVar(&o.open, "open", false, "the first server of a work of users has none: with the same build on both sides this shows what authentication costs")
 	f.BoolVar(&o.list, "list", false, "list the works and end")
 	err := f.Parse(args)
 	if err == nil && f.NArg() > 0 {
@@ -197,7 +199,7 @@ func (o options) compare(ctx context.Context, args []string, chosen []work) erro
 	defer os.RemoveAll(data)
 	p := plan{
 		a: a, b: b, cores: split, dir: data, works: chosen, rounds: o.rounds, length: o.length, seed: o.seed,
-		profile: o.profile, out: out,
+		open: o.open, profile: o.profile, out: out,
 		observe: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
 	}
 	if r.Works, err = p.run(ctx); err != nil {

@@ -98,6 +98,7 @@ type plan struct {
 	seed    uint64
 	profile bool                             // keep a CPU profile of each work
 	out     string                           // directory for the profiles
+	open    bool                             // no users on A
 	observe func(format string, args ...any) // told how far it is
 }
 
@@ -133,7 +134,7 @@ func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, s.remove()) }()
-		servers[i] = s
+		servers[i], s.open = s, p.open && i == 0
 		if loads[i], err = w.prepare(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: prepare: %w", side(i), err)
 		}
