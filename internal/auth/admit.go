@@ -144,8 +144,11 @@ func (c checker) writes(key, end []byte) error { return allowed(covers(c.write, 
 
 // covers reports whether all of a range is granted. One that ends before it begins holds nothing; as in etcd its first key decides.
 func covers(granted *interval.Set[struct{}], key, end []byte) bool {
+	if len(end) == 0 {
+		return granted.Contains(key) // without a copy of it
+	}
 	rng := interval.Make(key, end)
-	if len(end) == 0 || rng.Empty() {
+	if rng.Empty() {
 		return granted.Contains(key)
 	}
 	return granted.Covers(rng)

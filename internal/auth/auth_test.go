@@ -361,6 +361,22 @@ func TestStatesDoNotChange(t *testing.T) {
 	}
 }
 
+// TestAdmitAllocates: to judge what is done most costs no allocation, however long the key is.
+func TestAdmitAllocates(t *testing.T) {
+	s := enabled(t)
+	who := Identity{"ada", s.Revision()}
+	key := "g" + strings.Repeat("x", 100)
+	read, write := rng(key, ""), put(key)
+	if err := errors.Join(s.Admit(who, read, nil), s.Admit(who, write, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]request.Request{"range": read, "put": write} {
+		if n := testing.AllocsPerRun(100, func() { _ = s.Admit(who, r, nil) }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
 func BenchmarkAdmit(b *testing.B) {
 	s := New()
 	step := func(r request.Request) {
