@@ -10,6 +10,7 @@ import (
 	"github.com/quoin-kv/quoin/internal/api/peer"
 	"github.com/quoin-kv/quoin/internal/certs"
 	"github.com/quoin-kv/quoin/internal/join"
+	"github.com/quoin-kv/quoin/internal/transport"
 )
 
 // finder finds the cluster of a member without data, by asking those that are named in its configuration.
@@ -20,7 +21,7 @@ func (m *Member) finder(ctx context.Context, cfg *Config, overTLS func(certs.Dia
 		if overTLS != nil {
 			over.DialTLSContext = overTLS(dialer.DialContext)
 		}
-		hc := &http.Client{Transport: over}
+		hc := &http.Client{Transport: transport.Anywhere(over)}
 		return join.Find(ctx, join.Options(cfg, version.Version, peer.NewClient(hc, 0, 0, nil), m.logger))
 	}
 }

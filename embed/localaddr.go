@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -29,7 +30,13 @@ func dialFromHere(cfg *config.Config, logger *slog.Logger) transport.DialFunc {
 
 func dialFrom(host netip.Addr, timeout time.Duration) transport.DialFunc {
 	dialer := net.Dialer{Timeout: timeout, KeepAlive: peerKeepAlive, LocalAddr: &net.TCPAddr{IP: host.AsSlice()}}
-	return dialer.DialContext
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		own := dialer
+		if network == "unix" {
+			own.LocalAddr = nil // a socket has no address to connect from
+		}
+		return own.DialContext(ctx, network, address)
+	}
 }
 
 // localAddress is the first address among the hosts that other machines can see connections come from.

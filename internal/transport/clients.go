@@ -45,9 +45,9 @@ func newClients(cfg Config) clients {
 	return clients{stream: newClient(stream), post: newClient(post), api: newClient(newHTTPTransport(cfg, 0))}
 }
 
-func newClient(rt http.RoundTripper) *http.Client {
+func newClient(t *http.Transport) *http.Client {
 	return &http.Client{
-		Transport:     rt,
+		Transport:     Anywhere(t),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -30,8 +30,14 @@ func overTLS(t *testing.T, id uint64, cert tls.Certificate, pool *x509.CertPool)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return overTLSAt(t, id, l, "https://"+l.Addr().String(), cert, pool)
+}
+
+// overTLSAt starts a member that listens on l and is known by a URL.
+func overTLSAt(t *testing.T, id uint64, l net.Listener, url string, cert tls.Certificate, pool *x509.CertPool) (*member, Peer) {
+	t.Helper()
 	m := &member{id: id, local: newLocal(), done: make(chan struct{})}
-	self := Peer{ID: id, URLs: []string{"https://" + l.Addr().String()}}
+	self := Peer{ID: id, URLs: []string{url}}
 	m.Transport = New(Config{
 		ID: id, ClusterID: cluster, Version: "3.7.3", PeerURLs: self.URLs, Local: m.local,
 		OverTLS: func(dial DialFunc) DialFunc {
@@ -67,6 +73,28 @@ func TestTLS(t *testing.T) {
 	cert, pool := certificate(t)
 	a, peerA := overTLS(t, 1, cert, pool)
 	b, peerB := overTLS(t, 2, cert, pool)
+	converse(t, a, b, peerA, peerB)
+}
+
+// TestSockets is TestTLS over unix sockets, whose names look like hosts and ports.
+func TestSockets(t *testing.T) {
+	t.Chdir(t.TempDir())
+	cert, pool := certificate(t)
+	start := func(id uint64, name string) (*member, Peer) {
+		l, err := net.Listen("unix", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return overTLSAt(t, id, l, "unixs://"+name, cert, pool)
+	}
+	a, peerA := start(1, "localhost:1")
+	b, peerB := start(2, "localhost:2")
+	converse(t, a, b, peerA, peerB)
+}
+
+// converse has two members send each other everything that there is.
+func converse(t *testing.T, a, b *member, peerA, peerB Peer) {
+	t.Helper()
 	a.SetPeers([]Peer{peerA, peerB})
 	a.Send([]wire.Message{heartbeat(1, 2)})
 	sameMessage(t, b.expect(t), heartbeat(1, 2))

@@ -66,8 +66,8 @@ func parseURL(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%q is not an http or https URL of a peer", s)
+	if !slices.Contains([]string{"http", "https", "unix", "unixs"}, u.Scheme) || u.Host == "" {
+		return nil, fmt.Errorf("%q is not an http, https, unix or unixs URL of a peer with a host", s)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}, nil
 }
