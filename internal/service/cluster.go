@@ -88,8 +88,7 @@ func (s *Service) IsLearner() bool {
 
 // Versions returns the versions of server, cluster and storage; the latter two are empty until the cluster has agreed.
 func (s *Service) Versions() (server, cluster, storage string) {
-	c := s.cluster.Load()
-	return s.cfg.Version, c.version, c.storage
+	return s.cfg.Version, s.cluster.Load().version, s.storageVersion()
 }
 
 // DowngradeEnabled reports whether the cluster is on its way to the version below.

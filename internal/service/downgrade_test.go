@@ -50,7 +50,14 @@ func TestDowngrade(t *testing.T) {
 		if _, err := c.Leader().ValidateDowngrade(t.Context(), "3.5"); !errors.Is(err, kverr.InvalidDowngradeTargetVersion) {
 			t.Errorf("a second one to another version: %v", err)
 		}
-		after(10 * time.Second)
+		for range 1000 {
+			after(10 * time.Millisecond)
+			for _, id := range all {
+				if _, _, storage := c.Member(id).Versions(); storage != c.Member(id).Status().StorageVersion {
+					t.Fatalf("member %d tells storage version %s where older servers cannot take over yet", id, storage)
+				}
+			}
+		}
 		wantVersion(t, c, all, "3.6.0")
 		for _, id := range all {
 			if !c.Member(id).DowngradeEnabled() {
