@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/version"
 
+	"github.com/quoin-kv/quoin/internal/config"
 	"github.com/quoin-kv/quoin/internal/ctl"
 	"github.com/quoin-kv/quoin/internal/migrate"
+	"github.com/quoin-kv/quoin/internal/proxy"
 	"github.com/quoin-kv/quoin/internal/rebuild"
 	"github.com/quoin-kv/quoin/internal/utl"
 )
@@ -29,6 +32,9 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	switch filepath.Base(args[0]) {
 	case "etcd":
+		if len(args) > 1 && args[1] == "gateway" {
+			return execute(ctx, proxyTool(), args[1:])
+		}
 		return serve(ctx, args[1:])
 	case "etcdctl":
 		return execute(ctx, ctl.Tool(), args[1:])
@@ -64,11 +70,20 @@ func newRoot(ctx context.Context, code *int) *cobra.Command {
 		Args:  cobra.NoArgs,
 		Run:   func(*cobra.Command, []string) { printVersion() },
 	})
-	root.AddCommand(devCommand(), migrate.Command(), rebuild.Command())
+	root.AddCommand(devCommand(), migrate.Command(), rebuild.Command(), proxy.Command(proxyLogger))
 	root.AddCommand(ctl.Commands()...)
 	root.AddCommand(offlineCommands(root))
 	return root
 }
+
+// proxyTool is what a program called etcd does besides being a member.
+func proxyTool() *cobra.Command {
+	root := &cobra.Command{Use: "etcd", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(proxy.Command(proxyLogger))
+	return root
+}
+
+func proxyLogger() *slog.Logger { return config.NewLogger(os.Stderr, config.Default()) }
 
 // offlineCommands returns the command "util", which has all that needs no running member. What is done to snapshots is in "snapshot" as well.
 func offlineCommands(root *cobra.Command) *cobra.Command {
