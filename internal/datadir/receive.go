@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/vfs"
 )
 
@@ -37,6 +38,10 @@ func (d *Dir) Receive(ctx context.Context, body io.Reader, check func(path strin
 	}
 	if err != nil {
 		return 0, fmt.Errorf("receive a storage file: %w", errors.Join(err, d.fs.Remove(path)))
+	}
+	faultpoint.Hit(faultpoint.SnapDBRenameBeforeDirSync)
+	if text, ok := faultpoint.Value(faultpoint.SnapDBDirSyncError); ok {
+		return 0, errors.New(text)
 	}
 	return index, d.fs.SyncDir(d.paths.Snap)
 }

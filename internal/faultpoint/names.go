@@ -11,20 +11,22 @@ type Name string
 
 // The points, each at the step that its name says; docs/faultpoints.md has the exact places.
 const (
-	WALSyncError             Name = "walSyncError"
-	RaftBeforeSave           Name = "raftBeforeSave"
-	RaftAfterSave            Name = "raftAfterSave"
-	RaftBeforeLeaderSend     Name = "raftBeforeLeaderSend"
-	RaftBeforeFollowerSend   Name = "raftBeforeFollowerSend"
-	RaftBeforeSaveSnap       Name = "raftBeforeSaveSnap"
-	RaftAfterSaveSnap        Name = "raftAfterSaveSnap"
-	RaftBeforeApplySnap      Name = "raftBeforeApplySnap"
-	RaftAfterApplySnap       Name = "raftAfterApplySnap"
-	RaftAfterWALRelease      Name = "raftAfterWALRelease"
-	ApplyBeforeOpenSnapshot  Name = "applyBeforeOpenSnapshot"
-	ApplyAfterOpenSnapshot   Name = "applyAfterOpenSnapshot"
-	BeforeApplyOneEntry      Name = "beforeApplyOneEntryNormal"
-	BeforeApplyOneConfChange Name = "beforeApplyOneConfChange"
+	WALSyncError              Name = "walSyncError"
+	RaftBeforeSave            Name = "raftBeforeSave"
+	RaftAfterSave             Name = "raftAfterSave"
+	RaftBeforeLeaderSend      Name = "raftBeforeLeaderSend"
+	RaftBeforeFollowerSend    Name = "raftBeforeFollowerSend"
+	RaftBeforeSaveSnap        Name = "raftBeforeSaveSnap"
+	RaftAfterSaveSnap         Name = "raftAfterSaveSnap"
+	RaftBeforeApplySnap       Name = "raftBeforeApplySnap"
+	RaftAfterApplySnap        Name = "raftAfterApplySnap"
+	RaftAfterWALRelease       Name = "raftAfterWALRelease"
+	SnapDBRenameBeforeDirSync Name = "snapDBRenameBeforeDirSync"
+	SnapDBDirSyncError        Name = "snapDBDirSyncError"
+	ApplyBeforeOpenSnapshot   Name = "applyBeforeOpenSnapshot"
+	ApplyAfterOpenSnapshot    Name = "applyAfterOpenSnapshot"
+	BeforeApplyOneEntry       Name = "beforeApplyOneEntryNormal"
+	BeforeApplyOneConfChange  Name = "beforeApplyOneConfChange"
 
 	BeforeCommit              Name = "beforeCommit"
 	AfterCommit               Name = "afterCommit"
@@ -55,7 +57,8 @@ const (
 func Names() []Name {
 	return []Name{
 		WALSyncError, RaftBeforeSave, RaftAfterSave, RaftBeforeLeaderSend, RaftBeforeFollowerSend, RaftBeforeSaveSnap, RaftAfterSaveSnap,
-		RaftBeforeApplySnap, RaftAfterApplySnap, RaftAfterWALRelease, ApplyBeforeOpenSnapshot, ApplyAfterOpenSnapshot,
+		RaftBeforeApplySnap, RaftAfterApplySnap, RaftAfterWALRelease,
+		SnapDBRenameBeforeDirSync, SnapDBDirSyncError, ApplyBeforeOpenSnapshot, ApplyAfterOpenSnapshot,
 		BeforeApplyOneEntry, BeforeApplyOneConfChange,
 		BeforeCommit, AfterCommit, BeforeStartDBTxn, AfterStartDBTxn, BeforeWritebackBuf, AfterWritebackBuf,
 		CommitBeforePreCommitHook, CommitAfterPreCommitHook, DefragBeforeCopy, DefragBeforeRename, DefragOpenFileError, DefragDBFail,
