@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -97,17 +98,30 @@ func version(name string, otherwise uint16) (uint16, error) {
 	return 0, fmt.Errorf("unexpected TLS version %q (must be one of: TLS1.2, TLS1.3)", name)
 }
 
-// cipherSuites finds suites by name; those that Go calls insecure are there for who asks for them.
+// cipherSuites finds suites by name.
 func cipherSuites(names []string) (ids []uint16, err error) {
-	all := slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites())
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(s *tls.CipherSuite) bool { return s.Name == name })
-		if i < 0 {
+		id, ok := CipherSuite(name)
+		if !ok {
 			return nil, fmt.Errorf("unexpected TLS cipher suite %q", name)
 		}
-		ids = append(ids, all[i].ID)
+		ids = append(ids, id)
 	}
 	return ids, nil
+}
+
+// CipherSuite finds a suite by its name, or by the one that it had in Go before its hash was part of it. Those that Go calls insecure are there
+// for who asks for them.
+func CipherSuite(name string) (id uint16, ok bool) {
+	if strings.HasSuffix(name, "_WITH_CHACHA20_POLY1305") {
+		name += "_SHA256"
+	}
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if s.Name == name {
+			return s.ID, true
+		}
+	}
+	return 0, false
 }
 
 // server makes the configuration for each handshake.
@@ -190,10 +204,10 @@ func (f Files) admit(ctx context.Context, chain []*x509.Certificate, list revoke
 	}
 	leaf := chain[0]
 	if len(f.AllowedCNs) > 0 && !slices.Contains(f.AllowedCNs, leaf.Subject.CommonName) {
-		return fmt.Errorf("client certificate of %q: the common name is not allowed", leaf.Subject.CommonName)
+		return fmt.Errorf("client certificate authentication failed: the common name is not allowed: %q", leaf.Subject.CommonName)
 	}
 	if len(f.AllowedHostnames) > 0 && !validForAny(leaf, f.AllowedHostnames) {
-		return fmt.Errorf("client certificate of %q: it is not valid for an allowed host name", leaf.Subject.CommonName)
+		return fmt.Errorf("client certificate authentication failed: that of %q is not valid for an allowed host name", leaf.Subject.CommonName)
 	}
 	if f.SkipClientSAN {
 		return nil

@@ -212,7 +212,7 @@ func TestProtocolsAndVersions(t *testing.T) {
 	dir := t.TempDir()
 	ca := newAuthority(t, dir, "ca")
 	cert, key, _ := ca.issue("server", "127.0.0.1")
-	files := Files{Cert: cert, Key: key, CipherSuites: []string{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}, MaxVersion: "TLS1.2"}
+	files := Files{Cert: cert, Key: key, CipherSuites: []string{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}, MaxVersion: "TLS1.2"}
 	server, err := files.Server("h2", "http/1.1")
 	if err != nil {
 		t.Fatal(err)

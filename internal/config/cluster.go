@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quoin-kv/quoin/internal/certs"
 	"github.com/quoin-kv/quoin/internal/token"
 )
 
@@ -98,12 +99,8 @@ func tlsVersion(name string) (uint16, error) {
 }
 
 func (c *Config) checkCipherSuites() error {
-	known := map[string]bool{}
-	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-		known[suite.Name] = true
-	}
 	for _, name := range c.CipherSuites {
-		if !known[name] {
+		if _, ok := certs.CipherSuite(name); !ok {
 			return fmt.Errorf("unexpected TLS cipher suite %q", name)
 		}
 	}

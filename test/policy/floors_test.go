@@ -93,7 +93,7 @@ func house() []room {
 		{path: "raft/wire", floor: kernel, outside: []string{modProtobuf}},
 
 		{path: "internal/backend", floor: disk, imports: []string{"internal/kverr", "internal/schema"}, sideways: []string{"internal/faultpoint", "internal/vfs"}, outside: []string{modBbolt}},
-		{path: "internal/datadir", floor: disk, imports: []string{"raft/wire"}, sideways: []string{"internal/vfs", "internal/wal"}},
+		{path: "internal/datadir", floor: disk, imports: []string{"raft/wire"}, sideways: []string{"internal/faultpoint", "internal/vfs", "internal/wal"}},
 		{path: "internal/faultpoint", floor: disk},
 		{
 			path: "internal/offline", floor: disk,
@@ -170,6 +170,7 @@ func house() []room {
 			sideways: []string{"internal/ctl"},
 			outside:  []string{modClient, modCobra, modEtcdAPI, modGRPC},
 		},
+		{path: "internal/proxy", floor: edge, outside: []string{modCobra}},
 		{
 			path: "internal/rebuild", floor: edge,
 			imports:  []string{"internal/backend", "internal/datadir", "internal/membership", "internal/replica", "internal/schema", "internal/vfs", "internal/wal", "raft/wire"},
@@ -185,7 +186,7 @@ func house() []room {
 
 		{
 			path: "cmd/quoin", floor: assembly,
-			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/migrate", "internal/rebuild", "internal/utl"},
+			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/migrate", "internal/proxy", "internal/rebuild", "internal/utl"},
 			sideways: []string{"embed", "internal/config"},
 			outside:  []string{modCobra, modEtcdAPI, modGRPC, modSystemd},
 		},
@@ -195,7 +196,7 @@ func house() []room {
 			sideways: []string{"internal/config", "internal/join"},
 			outside:  []string{modEtcdAPI, modGRPC, modPrometheus},
 		},
-		{path: "internal/config", floor: assembly, imports: []string{"internal/token"}, outside: []string{modLumberjack, modSystemd, modYAML}},
+		{path: "internal/config", floor: assembly, imports: []string{"internal/certs", "internal/token"}, outside: []string{modLumberjack, modSystemd, modYAML}},
 		{
 			path: "internal/join", floor: assembly,
 			imports:  []string{"internal/membership", "internal/schema", "raft/wire"},
