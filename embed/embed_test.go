@@ -379,7 +379,7 @@ func TestLog(t *testing.T) {
 	<-m.Ready()
 	stop(t, m)
 	at := -1
-	for _, want := range []string{`"msg":"starting"`, `"flag":"unsafe-no-fsync"`, `"msg":"leader changed"`, `"msg":"ready to serve client requests","address":"` + m.ClientAddrs()[0].String(), `"msg":"serving client traffic insecurely; this is strongly discouraged!"`, `"msg":"stopped"`} {
+	for _, want := range []string{`"msg":"starting an etcd server"`, `"flag":"unsafe-no-fsync"`, `"msg":"leader changed"`, `"msg":"ready to serve client requests","address":"` + m.ClientAddrs()[0].String(), `"msg":"serving client traffic insecurely; this is strongly discouraged!"`, `"msg":"stopped"`} {
 		i := strings.Index(out.String(), want)
 		if i < at || i < 0 {
 			t.Errorf("%s is not where it should be in\n%s", want, out)

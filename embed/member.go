@@ -69,8 +69,7 @@ func Start(ctx context.Context, cfg *Config, logger *slog.Logger) (*Member, erro
 	if err := own.Complete(); err != nil {
 		return nil, err
 	}
-	logger.Info("starting", "name", own.Name, "version", version.Version, "data-dir", own.DataDir, "listen-client-urls", own.ListenClientURLs.String(),
-		"advertise-client-urls", own.AdvertiseClientURLs.String(), "initial-cluster", own.InitialCluster)
+	logger.Info("starting an etcd server", append([]any{"etcd-version", version.Version}, own.Effective()...)...)
 	if own.UnsafeNoFsync {
 		logger.Warn("files are never synced: a crash of the machine loses data", "flag", "unsafe-no-fsync")
 	}

@@ -50,17 +50,3 @@ func TestDefaultInterface(t *testing.T) {
 		}
 	}
 }
-
-func TestGivenKeepsSecrets(t *testing.T) {
-	c, _, err := Parse([]string{"--name=a", "--discovery-user=u:hidden", "--discovery-password=hidden"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var words []string
-	for _, v := range c.Given() {
-		words = append(words, v.(string))
-	}
-	if got := strings.Join(words, " "); strings.Contains(got, "hidden") || !strings.HasPrefix(got, "name a ") || !strings.Contains(got, "discovery-user u") {
-		t.Error(got)
-	}
-}

@@ -88,6 +88,9 @@ func (c *Config) finish(notices []Notice, table []*Option) (*Config, []Notice, e
 		if o.Idle != "" && c.set[o.Name] {
 			notices = append(notices, Notice{slog.LevelWarn, "this option has no effect", []any{"flag", o.Name, "reason", o.Idle}})
 		}
+		if o.Parting != "" && c.set[o.Name] {
+			notices = append(notices, Notice{slog.LevelWarn, o.Parting, []any{"flag", o.Name}})
+		}
 	}
 	return c, append(notices, doubts...), nil
 }

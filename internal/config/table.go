@@ -13,6 +13,7 @@ type Option struct {
 	Default string // as text
 	Usage   string
 	Idle    string // why setting it changes nothing; empty if it does
+	Parting string // what the log says when it is set, of an option that is about to go
 	Value   flag.Value
 }
 
@@ -30,6 +31,12 @@ func (o *Option) in(key string) *Option {
 // idle says that the option is accepted for the sake of command lines that have it.
 func (o *Option) idle(why string) *Option {
 	o.Idle = why
+	return o
+}
+
+// parting says that the option is to go, in words that programs look for.
+func (o *Option) parting(words string) *Option {
+	o.Parting = words
 	return o
 }
 
@@ -85,7 +92,8 @@ func (c *Config) memberOptions(add adder) {
 	add(g, "snapshot-count", unsigned64(&c.SnapshotCount), "applied entries between two snapshot marks in the log (0: 10000)")
 	add(g, "snapshot-catchup-entries", unsigned64(&c.SnapshotCatchup), "log entries kept in memory for slow followers after a mark (0: 5000)")
 	add(g, "max-wals", unsigned(&c.MaxWALs), "log files kept (0 is unlimited)")
-	add(g, "max-snapshots", unsigned(&c.MaxSnapshots), "files with the members at snapshot marks that are kept for older versions of etcd (0 is unlimited)")
+	add(g, "max-snapshots", unsigned(&c.MaxSnapshots), "files with the members at snapshot marks that are kept for older versions of etcd (0 is unlimited)").
+		parting("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.")
 	add(g, "heartbeat-interval", unsigned(&c.HeartbeatMs), "milliseconds between two heartbeats")
 	add(g, "election-timeout", unsigned(&c.ElectionMs), "milliseconds without a leader before an election")
 	add(g, "backend-bbolt-freelist-type", text(&c.FreelistType), "how the database file keeps its free pages: map or array")

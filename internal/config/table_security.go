@@ -106,7 +106,8 @@ func (c *Config) ownOptions(add adder) {
 // ignoredOptions are those of long gone versions, and of test builds.
 func (c *Config) ignoredOptions(add adder) {
 	const g = "Accepted and ignored"
-	add(g, "v2-deprecation", choice(&c.v2Phase, "write-only", "write-only-skip-check", "write-only-drop-data", "gone"), "phase of the removal of the old store").idle("the old store is gone")
+	add(g, "v2-deprecation", choice(&c.v2Phase, "write-only", "write-only-skip-check", "write-only-drop-data", "gone"), "phase of the removal of the old store").idle("the old store is gone").
+		parting("--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, ignoring user input.")
 	for _, name := range []string{
 		"cluster-active-size", "cluster-remove-delay", "cluster-sync-interval", "config", "force", "max-result-buffer", "max-retry-attempts",
 		"peer-election-timeout", "peer-heartbeat-interval", "retry-interval", "snapshot", "test.coverprofile", "test.outputdir", "v", "vv",

@@ -204,7 +204,7 @@ func (w *word) String() string {
 
 func (w *word) Set(s string) error {
 	if !slices.Contains(w.allowed, s) {
-		return fmt.Errorf("invalid value, want one of %s", strings.Join(w.allowed, ", "))
+		return fmt.Errorf("invalid value %q, want one of %s", s, strings.Join(w.allowed, ", "))
 	}
 	*w.field = s
 	return nil
