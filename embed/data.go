@@ -115,7 +115,7 @@ func openData(cfg *config.Config, find finder, m *ops.Metrics, logger *slog.Logg
 // adopt finishes the installation of a snapshot that a crash interrupted.
 func (d *data) adopt(plan datadir.Plan, mark uint64) error {
 	if plan.Adopt(mark, d.backend.Flushed().Index) {
-		d.logger.Info("installing a snapshot that was received before the last stop", "index", mark)
+		d.logger.Info("Recovering from snapshot backend", "index", mark)
 		if err := d.backend.Replace(func() error { return d.dir.AdoptReceived(mark) }); err != nil {
 			return err
 		}
@@ -126,7 +126,11 @@ func (d *data) adopt(plan datadir.Plan, mark uint64) error {
 // shrink rewrites the database file if that frees at least so many bytes; with 0 it does nothing.
 func (d *data) shrink(atLeast int64) error {
 	before, start := d.backend.Sizes(), time.Now()
-	if atLeast == 0 || before.FileBytes-before.InUseBytes < atLeast {
+	if atLeast == 0 {
+		return nil
+	}
+	if before.FileBytes-before.InUseBytes < atLeast {
+		d.logger.Info("Skipping defragmentation", "bytes", before.FileBytes, "in_use", before.InUseBytes, "at_least_free", atLeast)
 		return nil
 	}
 	switch err := d.backend.Defragment(context.Background(), nil); {

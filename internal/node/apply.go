@@ -127,7 +127,7 @@ func (n *Node) warnOfSlow(b *replica.Batch, took, throttled time.Duration) {
 		kinds[cmp.Or(o.Kind, "membership")]++
 		ops.Add(o.Ops)
 	}
-	n.cfg.Logger.Warn("apply took too long", "took", took, "mostly", reason, "throttled", throttled, "index", b.Index, "entries", len(b.Outcomes),
+	n.cfg.Logger.Warn("apply request took too long", "took", took, "mostly", reason, "throttled", throttled, "index", b.Index, "entries", len(b.Outcomes),
 		"requests", kinds, "puts", ops.Puts, "put_bytes", ops.PutBytes, "deletes", ops.Deletes, "ranges", ops.Ranges, "events", len(b.Events))
 }
 
@@ -179,7 +179,9 @@ func (n *Node) compactStep() (more bool, err error) {
 
 // compactionDone publishes a view that knows the hash of what was compacted, and wakes those who waited. The caller holds applyMu.
 func (n *Node) compactionDone() {
-	n.show(n.cfg.Applier.View())
+	view := n.cfg.Applier.View()
+	n.cfg.Logger.Info("finished scheduled compaction", "compact-revision", view.CompactRev())
+	n.show(view)
 	n.compactionEnds()
 	n.wakeCompacted()
 }

@@ -108,7 +108,9 @@ func (n *Node) keepMark(at wire.SnapshotMeta) {
 	n.Inspect(func(m *machine.Machine) { s.Data = n.cfg.SnapshotData(m) })
 	if err := n.cfg.KeepMark(s); err != nil {
 		n.cfg.Logger.Warn("members not noted beside the database file", "index", at.Index, "error", err)
+		return
 	}
+	n.cfg.Logger.Info("saved snapshot", "snapshot-index", at.Index)
 }
 
 // runFlusher brings the database file up to date: when enough is pending, when FlushInterval has passed, and when asked. It also does the

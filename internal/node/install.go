@@ -59,7 +59,7 @@ func (n *Node) install(s *wire.Snapshot) error {
 	if err != nil {
 		return failed("installing a snapshot", err)
 	}
-	n.cfg.Logger.Info("snapshot installed", "index", at.Index, "term", at.Term, "revision", batch.View.Rev())
+	n.cfg.Logger.Info("applied snapshot", "index", at.Index, "term", at.Term, "revision", batch.View.Rev())
 	n.publishBatch(batch)
 	n.events.put(event{installed: &at, conf: s.Meta.ConfState})
 	n.mark(wire.SnapshotMeta{Index: at.Index, Term: at.Term, ConfState: s.Meta.ConfState})
@@ -74,6 +74,7 @@ func (n *Node) replace(s *wire.Snapshot) (*replica.Batch, schema.Applied, error)
 	if err := n.cfg.Backend.Replace(func() error { return n.cfg.Adopt(s.Meta.Index) }); err != nil {
 		return nil, schema.Applied{}, err
 	}
+	n.cfg.Logger.Info("applySnapshot: opened snapshot backend", "index", s.Meta.Index)
 	faultpoint.Hit(faultpoint.ApplyAfterOpenSnapshot)
 	at := n.cfg.Backend.Flushed()
 	if at.Index != s.Meta.Index || at.Term != s.Meta.Term {

@@ -99,7 +99,7 @@ func (n *Node) sendSnapshot(ctx context.Context, m wire.Message) error {
 		return err
 	})
 	if err == nil {
-		n.cfg.Logger.Info("snapshot sent", "to", hex(m.To), "index", s.Meta.Index, "took", time.Since(began))
+		n.cfg.Logger.Info("sent database snapshot", "to", hex(m.To), "index", s.Meta.Index, "took", time.Since(began))
 	}
 	return err
 }

@@ -277,4 +277,5 @@ func (s *Service) compareCompaction(ctx context.Context, c *compactCheck) {
 		hashes = append(hashes, memberHash{id, c.answers[id]})
 	}
 	s.judge(ctx, hashes)
+	s.cfg.Logger.Info("finished compaction hash check", "revision", c.own.CompactRev, "members", len(hashes))
 }

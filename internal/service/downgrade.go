@@ -116,6 +116,6 @@ func (s *Service) finishDowngrade(ctx context.Context) error {
 	if err != nil || slices.ContainsFunc(versions, func(v *membership.Version) bool { return v == nil || *v != target }) {
 		return err
 	}
-	s.cfg.Logger.Info("downgrade is complete", "version", target.String())
+	s.cfg.Logger.Info("the cluster has been downgraded", "cluster-version", target.String())
 	return s.setDowngrade(ctx, request.DowngradeInfoSet{})
 }

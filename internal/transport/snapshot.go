@@ -49,7 +49,7 @@ func (t *Transport) SendSnapshot(ctx context.Context, m wire.Message, body func(
 		return ErrBusy
 	}
 	defer t.sending.Add(-1)
-	x := p.transfer(&m, "send a snapshot", t.cfg.Metrics.SnapshotSend)
+	x := p.transfer(&m, sending, t.cfg.Metrics.SnapshotSend)
 	err := p.sendSnapshot(ctx, &m, body, x)
 	x.end(err)
 	if err != nil {
@@ -111,10 +111,19 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// direction is how the log calls a transfer, and its failure in the words that programs wait for.
+type direction struct{ what, failure string }
+
+var (
+	sending   = direction{"send a snapshot", "failed to send database snapshot"}
+	receiving = direction{"receive a snapshot", "failed to save incoming database snapshot"}
+)
+
 // transfer follows one snapshot on its way.
 type transfer struct {
+	direction
+
 	id      uint64
-	what    string
 	log     *slog.Logger
 	metrics TransferMetrics
 	start   time.Time
@@ -122,12 +131,12 @@ type transfer struct {
 	said    time.Time // when the last line was logged; used by the one goroutine that counts
 }
 
-func (p *peer) transfer(m *wire.Message, what string, metrics TransferMetrics) *transfer {
+func (p *peer) transfer(m *wire.Message, way direction, metrics TransferMetrics) *transfer {
 	x := &transfer{
-		id: p.id, what: what, metrics: metrics, start: time.Now(), said: time.Now(),
+		direction: way, id: p.id, metrics: metrics, start: time.Now(), said: time.Now(),
 		log: p.log.With("index", m.Snapshot.Meta.Index, "term", m.Snapshot.Meta.Term),
 	}
-	x.log.Info(what + ": started")
+	x.log.Info(x.what + ": started")
 	reportOne(metrics.Started, p.id)
 	return x
 }
@@ -146,7 +155,7 @@ func (x *transfer) end(err error) {
 	took := time.Since(x.start)
 	x.metrics.ended(x.id, took, err)
 	if err != nil {
-		x.log.Warn(x.what+": failed", "bytes", x.bytes.Load(), "took", took, "error", err)
+		x.log.Warn(x.failure, "bytes", x.bytes.Load(), "took", took, "error", err)
 		return
 	}
 	x.log.Info(x.what+": done", "bytes", x.bytes.Load(), "took", took)
@@ -179,7 +188,7 @@ func (t *Transport) receiveSnapshot(w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		return
 	}
-	x = p.transfer(&m, "receive a snapshot", t.cfg.Metrics.SnapshotReceive)
+	x = p.transfer(&m, receiving, t.cfg.Metrics.SnapshotReceive)
 	err = t.cfg.Local.ReceiveSnapshot(body.ctx, m, body)
 	x.end(err)
 	if err != nil {

@@ -62,14 +62,14 @@ func limitScenarios() []scenario {
 		{name: "memory for answers", flags: "range-budget-bytes", options: fixed(options{"range-budget-bytes": 1 << 20}), see: seeBudget},
 		{name: "slow", flags: "warning-apply-duration warning-unary-request-duration", options: fixed(options{"warning-apply-duration": "1ns", "warning-unary-request-duration": "1ns"}), see: func(t *testing.T, m *member) {
 			put(t, m.client(t), 1, "x")
-			m.waitLog(t, "apply took too long")
+			m.waitLog(t, "apply request took too long")
 			m.waitLog(t, slowUnary)
 		}},
 	}
 }
 
 // slowUnary is what the log says of a slow call.
-const slowUnary = "request took too long"
+const slowUnary = "request stats"
 
 // seeBudget: while somebody does not take a large answer, the next one has to wait.
 func seeBudget(t *testing.T, m *member) {

@@ -67,7 +67,7 @@ func (s SlowCalls) warn(ctx context.Context, c *slowCall, spent *steps.Spent, an
 	} else {
 		attrs = append(attrs, slog.Int("response_bytes", sizeOf(c.resp)))
 	}
-	s.Logger.LogAttrs(ctx, slog.LevelWarn, "request took too long", attrs...)
+	s.Logger.LogAttrs(ctx, slog.LevelWarn, "request stats", attrs...)
 }
 
 // sizeOf is the size of a message in bytes.
