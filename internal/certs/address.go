@@ -29,8 +29,8 @@ func (f Files) checkAddress(ctx context.Context, c *x509.Certificate, remote net
 	if f.namesAddress(ctx, c, ip) {
 		return nil
 	}
-	return fmt.Errorf("client certificate of %q: %s is none of the addresses %v and belongs to none of the names %v",
-		c.Subject.CommonName, ip, c.IPAddresses, c.DNSNames)
+	return fmt.Errorf("client certificate of %q: its address belongs to none of the names %v: %w",
+		c.Subject.CommonName, c.DNSNames, c.VerifyHostname(ip.String()))
 }
 
 // namesAddress reports whether one of the certificate's names belongs to ip.
