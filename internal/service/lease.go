@@ -105,8 +105,8 @@ func (s *Service) TryKeepAlive(b, raw []byte) (longer []byte, ok bool) {
 		return b, false
 	}
 	header := s.Header()
-	now, err := s.tryRenew(r.ID)
 	faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
+	now, err := s.tryRenew(r.ID)
 	if err != nil || now.ttl == 0 || now.outdated || now.gone != nil || now.noting != nil {
 		return b, false
 	}
@@ -224,8 +224,8 @@ func (s *Service) timeToLive(ctx context.Context, r *request.LeaseTimeToLive) (r
 // those of prove, kverr.Stopped.
 func (s *Service) renew(ctx context.Context, id int64) (int64, error) {
 	for {
-		r, err := s.tryRenew(id)
 		faultpoint.Hit(faultpoint.BeforeCheckpointInLeaseRenew)
+		r, err := s.tryRenew(id)
 		switch {
 		case err != nil:
 			return 0, err
