@@ -218,13 +218,20 @@ func foundingLog(members []schema.Member) wal.Batch {
 	return b
 }
 
+// missingSnapshot says, in words that people search for, that there is no received file either that would reach the log's mark.
+const missingSnapshot = "failed to find database snapshot file (snap: snapshot file doesn't exist): "
+
 // build makes machine and consensus of what was read.
 func (d *data) build(cfg *config.Config, rec *wal.Recovered) error {
 	start := time.Now()
 	applied := d.backend.Flushed()
 	durable := rec.Mark.Index + uint64(len(rec.Entries))
 	if applied.Index < rec.Mark.Index || applied.Index > durable {
-		return fmt.Errorf("%s has applied the log up to %d, but the log in %s goes from %d to %d", d.dir.Plan().Paths.DB, applied.Index, d.dir.Plan().Paths.WAL, rec.Mark.Index, durable)
+		missing := ""
+		if applied.Index < rec.Mark.Index {
+			missing = missingSnapshot
+		}
+		return fmt.Errorf("%s%s has applied the log up to %d, but the log in %s goes from %d to %d", missing, d.dir.Plan().Paths.DB, applied.Index, d.dir.Plan().Paths.WAL, rec.Mark.Index, durable)
 	}
 	if err := checkAge(applied); err != nil {
 		return fmt.Errorf("%s: %w", d.dir.Plan().Paths.DB, err)

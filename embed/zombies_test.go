@@ -93,6 +93,22 @@ func TestMarkFrom(t *testing.T) {
 	}
 }
 
+// TestFileBeforeMark: a database file from before the log's mark is refused, in the words that people search for.
+func TestFileBeforeMark(t *testing.T) {
+	dir := stopped(t)
+	changeFile(t, dir, func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(schema.Cluster.Name())).Put([]byte(schema.ClusterVersionKey), []byte("3.6.0")) // has the log marked
+	})
+	stop(t, start(t, testConfig(t, dir)))
+	changeFile(t, dir, func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(schema.Meta.Name())).Put([]byte(schema.MetaConsistentIndex), []byte{0, 0, 0, 0, 0, 0, 0, 1})
+	})
+	_, err := Start(t.Context(), testConfig(t, dir), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), missingSnapshot) || !strings.Contains(err.Error(), "has applied the log up to 1") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestMarkAtStart: the log of a directory of another version is marked before anything else happens, so that etcd 3.7 need not read what stands
 // before, however soon this member is killed.
 func TestMarkAtStart(t *testing.T) {
