@@ -168,6 +168,7 @@ type Backend struct {
 		growth    int64 // sum of the batches' growth
 		committed schema.Applied
 		flushed   schema.Applied
+		taken     taken // by the flush under way
 		sizes     Sizes
 		failed    error         // poisoned or closed
 		changed   chan struct{} // closed and renewed when bytes or failed changes

@@ -445,6 +445,48 @@ func TestFlushOfLargeRecords(t *testing.T) {
 	}
 }
 
+// TestFlushUnderWay: what a flush under way stores is no reason for another one, nor is a wish from before it began.
+func TestFlushUnderWay(t *testing.T) {
+	var b *Backend
+	commit := func(i, size int) (wanted bool) {
+		b.Append(rev(int64(i)), false, make([]byte, size))
+		b.Commit(applied(uint64(i)))
+		select {
+		case <-b.FlushWanted():
+			return true
+		default:
+			return false
+		}
+	}
+	info, during := FlushInfo{}, false
+	config := Config{FlushBytes: 1000, FlushEntries: 10, OnFlush: func(f FlushInfo) { // before the flush ends
+		info, during = f, commit(5, 400)
+	}}
+	b, err := memoryPlace{NewMemoryDisk()}.open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if commit(1, 400) || !commit(2, 1500) {
+		t.Error("a flush is to be wanted after the second commit")
+	}
+	b.setTaken(taken{bytes: 2000, index: 2})
+	if during := commit(3, 400); during {
+		t.Error("another flush is wanted because of what one has taken")
+	}
+	if !commit(4, 1500) {
+		t.Error("no other flush is wanted because of what came meanwhile")
+	}
+	b.setTaken(taken{})
+	b.WantFlush()
+	if _, err := b.Flush(4); err != nil || info.Records != 4 {
+		t.Fatalf("flush of %+v: %v", info, err)
+	}
+	if during {
+		t.Error("a flush is wanted because of what one has stored, or of an earlier wish")
+	}
+}
+
 func TestThrottleWaitsForAFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := memoryPlace{NewMemoryDisk()}.open(Config{PendingBytesMax: 1000, FlushBytes: 500})

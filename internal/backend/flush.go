@@ -18,6 +18,12 @@ type flushWork struct {
 	changes *changes
 }
 
+// taken is what a flush under way has taken of what is pending: it is no reason for another one.
+type taken struct {
+	bytes int64
+	index uint64 // 0: there is none under way
+}
+
 // Flush stores all batches whose applied index is at most durableIndex in one
 // transaction, and returns the position that the file has reached. It is called
 // by the flusher alone. With nothing to store it does nothing.
@@ -43,10 +49,13 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 		return err
 	}
 	began := time.Now()
+	b.answerWish()
 	work := b.takeWork(durableIndex)
 	if work.batches == 0 {
 		return nil
 	}
+	b.setTaken(taken{work.bytes, work.applied.Index})
+	defer b.setTaken(taken{})
 	txid, err := b.beforeCommit(work)
 	if err != nil {
 		return err
@@ -125,6 +134,20 @@ func (b *Backend) takeWork(durableIndex uint64) flushWork {
 	small = append(small, positionChanges(work.applied)...)
 	work.changes = newChanges(pending.take(int(last.end-base)), deletions, small)
 	return work
+}
+
+// answerWish takes back what FlushWanted would deliver: the flush that begins is the one that was wanted.
+func (b *Backend) answerWish() {
+	select {
+	case <-b.flushWanted:
+	default:
+	}
+}
+
+func (b *Backend) setTaken(t taken) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.taken = t
 }
 
 func (b *Backend) flushable(durableIndex uint64) (batches []batch, pending layers, base uint64) {

@@ -159,7 +159,13 @@ func (b *Backend) publish() bool {
 	b.mu.bytes += w.batch.bytes
 	b.mu.growth += w.batch.growth
 	b.mu.committed = w.batch.applied
-	return b.mu.bytes >= b.flushBytes() || b.cfg.FlushEntries > 0 && w.batch.applied.Index-b.mu.flushed.Index >= b.cfg.FlushEntries
+	return b.worthFlushing()
+}
+
+// worthFlushing tells whether enough is pending that no flush has taken. mu is held.
+func (b *Backend) worthFlushing() bool {
+	from := max(b.mu.flushed.Index, b.mu.taken.index)
+	return b.mu.bytes-b.mu.taken.bytes >= b.flushBytes() || b.cfg.FlushEntries > 0 && b.mu.committed.Index-from >= b.cfg.FlushEntries
 }
 
 // largeRecordBytes is the average from which on records are large: the file's last page has three or four of them, all of which a flush writes

@@ -30,6 +30,7 @@ const (
 	OpTruncate    OpKind = "truncate"
 	OpPreallocate OpKind = "preallocate"
 	OpSync        OpKind = "sync"
+	OpForget      OpKind = "forget"
 	OpLock        OpKind = "lock"
 	OpClose       OpKind = "close"
 )
@@ -39,8 +40,8 @@ type Op struct {
 	Kind    OpKind
 	Path    string // of a file: its present name, also when it was renamed after it was opened
 	NewPath string // of a rename
-	Offset  int64  // of a read or write
-	Bytes   int64  // length of a read or write, or the size that a truncate or preallocate sets
+	Offset  int64  // of a read, write or forget
+	Bytes   int64  // length of a read, write or forget, or the size that a truncate or preallocate sets
 }
 
 // String gives the op as one line of a trace.
@@ -48,7 +49,7 @@ func (o Op) String() string {
 	switch o.Kind {
 	case OpRename:
 		return fmt.Sprintf("%s %s -> %s", o.Kind, o.Path, o.NewPath)
-	case OpRead, OpWrite:
+	case OpRead, OpWrite, OpForget:
 		return fmt.Sprintf("%s %s %d+%d", o.Kind, o.Path, o.Offset, o.Bytes)
 	case OpTruncate, OpPreallocate:
 		return fmt.Sprintf("%s %s %d", o.Kind, o.Path, o.Bytes)
@@ -242,6 +243,12 @@ func (f *interceptFile) Sync() error {
 		return err
 	}
 	return f.File.Sync()
+}
+
+func (f *interceptFile) Forget(offset, bytes int64) {
+	if f.see(OpForget, offset, bytes) == nil {
+		f.File.Forget(offset, bytes)
+	}
 }
 
 func (f *interceptFile) Lock(kind LockKind) error {

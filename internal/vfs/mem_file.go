@@ -111,6 +111,9 @@ func (f *memFile) Sync() error {
 	})
 }
 
+// Forget implements File. There is nothing but memory here.
+func (f *memFile) Forget(int64, int64) {}
+
 // Lock implements File.
 func (f *memFile) Lock(kind LockKind) error {
 	return f.use("lock", kind == LockOFD, func() error {

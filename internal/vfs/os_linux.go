@@ -147,6 +147,11 @@ func (f *osFile) Sync() error {
 	}
 }
 
+// Forget implements File.
+func (f *osFile) Forget(offset, bytes int64) {
+	unix.Fadvise(int(f.Fd()), offset, bytes, unix.FADV_DONTNEED) // if it fails the memory stays in use, no more
+}
+
 // NextData implements File. What was reserved but never written is a hole to the kernel, which need not be read.
 func (f *osFile) NextData(from int64) (int64, error) {
 	at, err := unix.Seek(int(f.Fd()), from, unix.SEEK_DATA)

@@ -71,6 +71,9 @@ type File interface {
 	NextData(from int64) (int64, error)
 	// Sync makes all bytes written so far and the length durable (fdatasync).
 	Sync() error
+	// Forget tells that what is durable of a range will not be read soon: the system need not keep it in memory. It is a hint; pages
+	// that the range covers in part stay.
+	Forget(offset, bytes int64)
 	// Lock takes an exclusive lock without waiting; it fails with ErrLocked. Closing the file releases it.
 	Lock(kind LockKind) error
 }

@@ -15,6 +15,12 @@ import (
 // retainBytes bounds the buffer that is kept from one batch to the next: one for as much as is written at once.
 const retainBytes = 10 << 20
 
+// What is durable is forgotten so many bytes at a time, up to the last whole page.
+const (
+	forgetBytes = 1 << 20
+	pageBytes   = 4 << 10
+)
+
 // Log is an open write-ahead log. Write and Close are for one goroutine, the log writer; the other methods may be called
 // from any.
 //
@@ -24,7 +30,8 @@ const retainBytes = 10 << 20
 //  3. held are consecutive segments. The oldest begins at or before mu.mark, so that reading can start at the mark.
 //  4. Every segment of held is open and locked; no other segment is.
 //  5. Once mu.failed is set, no file is written any more.
-//  6. The first reserved bytes of tail have their place on the disk, unless the file system copies what is written.
+//  6. What stands before cached in tail is durable, and the system was told that it need not keep it in memory.
+//  7. The first reserved bytes of tail have their place on the disk, unless the file system copies what is written.
 type Log struct {
 	config      Config
 	rawMetadata []byte // as it stands in every segment
@@ -35,6 +42,7 @@ type Log struct {
 	tail     *segment
 	offset   int64
 	reserved int64
+	cached   int64
 	position
 	unsynced bool
 
@@ -201,12 +209,22 @@ func (l *Log) sync() error {
 		l.config.OnSync(time.Since(begin))
 	}
 	l.unsynced = false
+	if l.offset-l.cached >= forgetBytes {
+		l.forget()
+	}
 	if l.mark <= l.state.Commit {
 		l.mu.Lock()
 		l.mu.mark = l.mark
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// forget lets the system have the memory in which it keeps what is durable. Nobody reads it before the next start, and it would take the place
+// of what is read, or of pages that need not be made anew for what is written next.
+func (l *Log) forget() {
+	l.tail.file.Forget(l.cached, l.offset-l.cached)
+	l.cached = l.offset &^ (pageBytes - 1)
 }
 
 // cut ends the present segment, whose records become durable, and begins the next one in a file that is prepared.
@@ -260,7 +278,7 @@ func (l *Log) begin(f vfs.File, building, path string, seq, index uint64) error 
 	if err := l.config.FS.Rename(building, path); err != nil {
 		return err
 	}
-	l.tail, l.offset, l.reserved = s, int64(len(l.encoder.frames)), l.config.SegmentBytes
+	l.tail, l.offset, l.reserved, l.cached = s, int64(len(l.encoder.frames)), l.config.SegmentBytes, 0
 	l.encoder.reset()
 	return l.config.syncDir(filepath.Dir(path))
 }

@@ -96,7 +96,7 @@ func open(config Config, segments []*segment) (*Log, *Recovered, error) {
 	}
 	l := newLog(config, r.rawMetadata)
 	l.tail = segments[len(segments)-1]
-	l.offset, l.encoder.crc = r.tail.offset, r.tail.crc
+	l.offset, l.cached, l.encoder.crc = r.tail.offset, r.tail.offset&^(pageBytes-1), r.tail.crc
 	l.state, l.mark = r.HardState, r.Mark.Index
 	l.lastIndex = r.Mark.Index + uint64(len(r.Entries))
 	if err := l.clearTail(); err != nil {

@@ -572,6 +572,41 @@ func TestObservers(t *testing.T) {
 	}
 }
 
+// TestForgets: what is forgotten is durable, follows what was forgotten before, and nothing large is left.
+func TestForgets(t *testing.T) {
+	mem, c := memConfig(t)
+	c.SegmentBytes = 3 << 20
+	var written, synced, forgotten int64 // ends in the present segment
+	c.FS = vfs.Intercept(mem, func(o vfs.Op) error {
+		switch o.Kind {
+		case vfs.OpWrite:
+			if o.Offset == 0 {
+				written, synced, forgotten = 0, 0, 0
+			}
+			written = o.Offset + o.Bytes
+		case vfs.OpSync:
+			synced = written
+		case vfs.OpForget:
+			if o.Offset%4096 != 0 || o.Offset > forgotten || o.Offset+4096 <= forgotten || o.Offset+o.Bytes > synced {
+				t.Errorf("forgets %v, of which %d are durable and %d are forgotten", o, synced, forgotten)
+			}
+			forgotten = o.Offset + o.Bytes
+		}
+		return nil
+	})
+	l := createLog(t, c)
+	for i := range uint64(24) {
+		write(t, l, Batch{Entries: entries(i+1, i+1, 1, 250_000), HardState: state(1, i), Sync: i%3 > 0})
+		if synced-forgotten > 1<<20 {
+			t.Fatalf("after entry %d: %d bytes are durable, %d forgotten", i+1, synced, forgotten)
+		}
+	}
+	must(t, l.Close())
+	if l, _ = openLog(t, c); l.cached > l.offset || l.offset-l.cached >= 4096 {
+		t.Fatalf("opened with %d of %d bytes forgotten", l.cached, l.offset)
+	}
+}
+
 func TestNoSync(t *testing.T) {
 	mem, c := memConfig(t)
 	c.NoSync = true
