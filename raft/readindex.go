@@ -43,7 +43,7 @@ func (c *Core) ReadIndex(id uint64) error {
 	return nil
 }
 
-// forwardRead asks the leader. If too many questions are open, the oldest is given up.
+// forwardRead asks the leader, and says in which term it is followed: other implementations ignore that. If too many questions are open, the oldest is given up.
 func (c *Core) forwardRead(id uint64) {
 	if len(c.reads.forwarded) >= readsMax {
 		c.out.Lost = append(c.out.Lost, c.reads.forwarded[0])
@@ -51,7 +51,7 @@ func (c *Core) forwardRead(id uint64) {
 	}
 	c.reads.forwarded = append(c.reads.forwarded, id)
 	data := binary.BigEndian.AppendUint64(nil, id)
-	c.send(wire.Message{Type: wire.MsgReadIndex, To: c.lead, Entries: []wire.Entry{{Data: data}}})
+	c.send(wire.Message{Type: wire.MsgReadIndex, To: c.lead, LogTerm: c.term, Entries: []wire.Entry{{Data: data}}})
 }
 
 // stepReadIndex takes a follower's question; a member that does not lead any more passes it on.
@@ -65,7 +65,30 @@ func (c *Core) stepReadIndex(m wire.Message) error {
 	case c.role != Leader:
 		return c.passOn(m)
 	}
-	return c.askRead(read{from: m.From, data: m.Entries[0].Data})
+	asked := read{from: m.From, data: m.Entries[0].Data}
+	if c.provesLead(&m) {
+		c.answerRead(asked, c.log.commit)
+		return nil
+	}
+	return c.askRead(asked)
+}
+
+// provesLead reports whether a follower's question shows by itself that nobody else had committed anything when the read began: its sender was
+// still in the leader's term then, and the two are a quorum. Whoever leads in a later term has the vote of one of them, which came after the
+// question; so a cluster of three needs no round. As for a round, the leader must have committed in its term.
+func (c *Core) provesLead(m *wire.Message) bool {
+	return m.LogTerm == c.term && c.log.matches(c.log.commit, c.term) && c.members.Voters.Committed(pair{c.cfg.ID, m.From}) > 0
+}
+
+// pair is two members who agree.
+type pair [2]uint64
+
+// Acked implements quorum.Acked.
+func (p pair) Acked(id uint64) uint64 {
+	if id == p[0] || id == p[1] {
+		return 1
+	}
+	return 0
 }
 
 func (c *Core) askRead(r read) error {
@@ -119,17 +142,17 @@ func (c *Core) endReadRound() {
 		return
 	}
 	for _, asked := range r.asked {
-		c.answerRead(asked)
+		c.answerRead(asked, r.index)
 	}
 	r.asked = r.asked[:0]
 }
 
-func (c *Core) answerRead(r read) {
+func (c *Core) answerRead(r read, index uint64) {
 	if r.from == 0 {
-		c.out.Reads = append(c.out.Reads, ReadState{ID: r.id, Index: c.reads.index})
+		c.out.Reads = append(c.out.Reads, ReadState{ID: r.id, Index: index})
 		return
 	}
-	c.send(wire.Message{Type: wire.MsgReadIndexResp, To: r.from, Index: c.reads.index, Entries: []wire.Entry{{Data: r.data}}})
+	c.send(wire.Message{Type: wire.MsgReadIndexResp, To: r.from, Index: index, Entries: []wire.Entry{{Data: r.data}}})
 }
 
 // stepReadIndexResponse takes the leader's answer. An id that is not open any more was given up before.

@@ -450,8 +450,48 @@ func TestThesis6_4_ReadNeedsARound(t *testing.T) {
 	}
 }
 
-func TestThesis6_4_LostHeartbeatsAreRepeated(t *testing.T) {
+// TestThesis6_4_QuestionOfAFollowerIsASign: with the leader it is a quorum of three, so no round is needed; but not of five, not if it is older
+// than the leader's first commit, not if its sender has gone to another term or does not say.
+func TestThesis6_4_QuestionOfAFollowerIsASign(t *testing.T) {
 	c := three(t)
+	c.elect(1)
+	c.do(2, func(core *raft.Core) { _ = core.ReadIndex(9) })
+	questions := c.take(wire.MsgReadIndex)
+	if len(questions) != 1 || questions[0].LogTerm != 2 {
+		t.Fatalf("questions: %+v", questions)
+	}
+	if err := c.step(questions[0]); err != nil || len(c.network) != 1 || c.network[0].Type != wire.MsgReadIndexResp || c.network[0].Index != 4 {
+		t.Fatalf("%v; on their way: %+v", err, c.network)
+	}
+	for _, term := range []uint64{0, 1, 3} {
+		c.network = nil
+		questions[0].LogTerm = term
+		if err := c.step(questions[0]); err != nil || len(c.take(wire.MsgReadIndexResp)) > 0 {
+			t.Fatalf("%v; answered a question of term %d", err, term)
+		}
+	}
+	c = newClusterAtRest(t, defaults, 1, 2, 3, 4, 5)
+	c.elect(1)
+	c.do(2, func(core *raft.Core) { _ = core.ReadIndex(9) })
+	c.deliver(0)
+	if len(c.take(wire.MsgHeartbeat)) != 4 {
+		t.Fatal("no round in a cluster of five")
+	}
+	c = three(t)
+	c.do(1, (*raft.Core).Campaign)
+	for c.status(1).Role != raft.Leader {
+		c.each(func(n *member) { c.sync(n, 1) })
+		c.deliver(0)
+	}
+	c.network = nil
+	questions[0].LogTerm = c.status(1).Term
+	if err := c.step(questions[0]); err != nil || len(c.network) > 0 {
+		t.Fatalf("%v; before its first commit the leader answers: %+v", err, c.network)
+	}
+}
+
+func TestThesis6_4_LostHeartbeatsAreRepeated(t *testing.T) {
+	c := newClusterAtRest(t, defaults, 1, 2, 3, 4, 5)
 	c.elect(1)
 	c.do(2, func(core *raft.Core) { _ = core.ReadIndex(9) })
 	c.deliver(0)
