@@ -198,9 +198,13 @@ func newEnv(t *testing.T, target Target, prefix string) *env {
 // certainly had no effect.
 func tryAgain(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	for {
-		err := invoke(ctx, method, req, reply, cc, opts...)
-		if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "etcdserver: leader changed" {
+		if err := invoke(ctx, method, req, reply, cc, opts...); !leaderMoved(err) {
 			return err
 		}
 	}
+}
+
+// leaderMoved says whether a call was refused only for that.
+func leaderMoved(err error) bool {
+	return status.Code(err) == codes.Unavailable && status.Convert(err).Message() == "etcdserver: leader changed"
 }

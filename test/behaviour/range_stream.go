@@ -10,8 +10,17 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// stream reads a RangeStream to its end.
+// stream reads a RangeStream to its end, again if leadership moves all the time and did so then.
 func (e *env) stream(r *pb.RangeRequest) ([]*pb.RangeResponse, error) {
+	e.Helper()
+	for {
+		if chunks, err := e.streamOnce(r); !e.target.Restless || !leaderMoved(err) {
+			return chunks, err
+		}
+	}
+}
+
+func (e *env) streamOnce(r *pb.RangeRequest) ([]*pb.RangeResponse, error) {
 	e.Helper()
 	s, err := e.kv.RangeStream(e.ctx, r)
 	e.ok(err)
