@@ -145,6 +145,7 @@ func (w *electionWorld) moveLeader() {
 // TestElection: candidates of one election that are killed and paused while they lead it, on members that are killed, paused and replaced as
 // leaders. Every write that was accepted came from the leader of its moment, and each observer hears of every leader, in order.
 func TestElection(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "loopback", 3, false)
 	w := newElectionWorld(t, c)
 	ctx, stop := context.WithCancel(t.Context())

@@ -185,10 +185,14 @@ func large(client, n int) model.Bytes {
 }
 
 // TestFaults3 lets every fault befall three members.
-func TestFaults3(t *testing.T) { testFaults(t, 3, faults()) }
+func TestFaults3(t *testing.T) {
+	t.Parallel()
+	testFaults(t, 3, faults())
+}
 
 // TestFaults5 lets every fault befall five members; without -long, one of each kind.
 func TestFaults5(t *testing.T) {
+	t.Parallel()
 	table := faults()
 	if !flags.long {
 		table = []fault{table[0], table[3]}

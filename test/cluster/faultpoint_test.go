@@ -40,6 +40,7 @@ func newFaultyCluster(t *testing.T) *cluster {
 
 // TestFaultPoints lets a member crash at each fault point, under load, and judges what clients saw. Without -long a few points must do.
 func TestFaultPoints(t *testing.T) {
+	t.Parallel()
 	c := newFaultyCluster(t)
 	for _, name := range chosenPoints() {
 		f := fault{name: string(name), leader: atLeader(name), strike: crashAt(name), proof: hasEnded}

@@ -138,6 +138,7 @@ func (w *lockWorld) write(ctx context.Context, m *member, key []byte, fence int6
 // TestLocks: contenders for one lock that are killed and paused while they hold it, on members that are killed and paused while they lead. Every
 // write that was accepted came from the holder of its moment, and holders' revisions only grow.
 func TestLocks(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "loopback", 3, false)
 	w := newLockWorld(t, c, "lock")
 	ctx, stop := context.WithCancel(t.Context())

@@ -47,6 +47,9 @@ func TestMain(m *testing.M) {
 	flags.resume = choose(flags.resume, 4, 6)
 	flags.behind = choose(flags.behind, 1_000_000, 20_000)
 	flags.large = choose(flags.large, 2048, 50)
+	if flags.network == networkAuto {
+		flags.network = bestNetwork()
+	}
 	os.Exit(runAll(m))
 }
 

@@ -31,7 +31,7 @@ func mixedFaults(ofOther bool) (some []fault) {
 }
 
 // TestMixed: faults befall clusters of two kinds of members in each shape, while either kind leads, with users and without. It takes
-// -mixedtime, and a fault more.
+// -mixedtime, of which each shape has its half at the same time, and a fault more.
 func TestMixed(t *testing.T) {
 	if flags.other == "" {
 		return
@@ -39,6 +39,7 @@ func TestMixed(t *testing.T) {
 	shapes := map[string][]string{"two and one other": {program, program, other}, "one and two others": {program, other, other}}
 	for name, programs := range shapes {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newClusterOf(t, &cluster{programs: programs, users: true, extra: mixedFlags()}, flags.network, len(programs), false)
 			c.addRoot(t)
 			seed := rand.Uint64()

@@ -39,12 +39,6 @@ type addresses struct {
 
 // newNetwork makes the kind of network that was asked for.
 func newNetwork(t *testing.T, kind string) network {
-	if kind == networkAuto {
-		kind = networkLoopback
-		if mayNamespace() {
-			kind = networkNamespaces
-		}
-	}
 	t.Logf("network: %s", kind)
 	var n network = newLoopback()
 	if kind == networkNamespaces {
@@ -59,6 +53,14 @@ const (
 	networkNamespaces = "namespaces"
 	networkLoopback   = "loopback"
 )
+
+// bestNetwork is the best kind that this process can make.
+func bestNetwork() string {
+	if mayNamespace() {
+		return networkNamespaces
+	}
+	return networkLoopback
+}
 
 // mayNamespace says whether this process can make network namespaces.
 func mayNamespace() bool {
