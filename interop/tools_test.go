@@ -113,7 +113,7 @@ func toolLines() []string {
 		"endpoint status x", "compaction", "compaction x", "compaction 99", "downgrade validate", "downgrade validate 3.6 3.7",
 		"downgrade validate 3.5", "downgrade validate x", "downgrade cancel x", "move-leader", "move-leader zz", "move-leader 12", "defrag", "defrag --cluster",
 		"snapshot save", "snapshot save a b", "snapshot save FILE", "endpoint hashkv --rev 99", "endpoint hashkv --cluster", "endpoint status --cluster",
-		"endpoint health --cluster", "member list --hex", "member list -w json --hex", "member list -w fields --hex", "member list --consistency s", "version", "bogus",
+		"endpoint health --cluster", "member list --hex", "member list -w json --hex", "member list -w fields --hex", "alarm list -w fields --hex", "get a -w fields --hex", "endpoint status -w fields --hex", "endpoint hashkv -w fields --hex", "member list --consistency s", "version", "bogus",
 		"memb li", "get x --consistency q", "get a --bogus", "get a -w zz", "get a --hex", "get a --prefix --keys-only", "get a --prefix --count-only -w fields",
 		"put a 1", "del zz",
 	}
@@ -141,7 +141,7 @@ func TestToolSequences(t *testing.T) {
 	ids := regexp.MustCompile(`[0-9a-f]{12,20}|remaining\([0-9]+s\)|127\.0\.0\.1:[0-9]+|"raft_?[tT]erm" ?: ?[0-9]+`)
 	for _, line := range []string{
 		"lease grant 100", "lease grant 100 -w fields", "lease grant", "lease grant x", "lease revoke", "lease revoke zz", "lease revoke 12", "lease timetolive",
-		"lease timetolive 12", "lease timetolive 12 -w json", "lease timetolive 12 -w fields", "lease keep-alive 12 --once", "lease keep-alive", "lease list -w table", "lock", "lock L -- false", "lock L -- true", "elect", "elect x", "elect x y z",
+		"lease timetolive 12", "lease timetolive 12 -w json", "lease timetolive 12 -w fields", "lease grant 100 --hex -w fields", "lease timetolive 12 --hex -w fields", "lease list --hex -w fields", "lease keep-alive 12 --once --hex -w fields", "lease keep-alive 12 --once", "lease keep-alive", "lease list -w table", "lock", "lock L -- false", "lock L -- true", "elect", "elect x", "elect x y z",
 		"put leased 1 --lease 12", "auth status", "auth status -w json", "auth status -w fields", "auth enable", "auth enable x", "user add", "user add root:pw", "user add u:pw",
 		"user add u:pw", "user add n --no-password", "user list", "user list -w json", "user get u", "user get u -w fields", "user get u -w json", "role add r", "role add r",
 		"role add", "role list", "role list -w fields", "role list -w json", "role grant-permission r read a", "role grant-permission r write a b",

@@ -45,7 +45,7 @@ func (g *globals) alarm(cmd *cobra.Command, args []string, do func(context.Conte
 		}, fields: func(f *fieldWriter) {
 			f.header(r.Header)
 			for _, a := range r.Alarms {
-				f.field("MemberID", a.MemberID)
+				f.id("MemberID", a.MemberID)
 				f.print("%q : %v\n", "AlarmType", a.Alarm)
 			}
 		}}, err

@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -47,6 +48,12 @@ func (g *globals) call(cmd *cobra.Command, do func(context.Context, *clientv3.Cl
 		}
 		return g.show(cmd.OutOrStdout(), a)
 	})
+}
+
+// show prints an answer in the format that was asked for.
+func (g *globals) show(w io.Writer, a answer) error {
+	a.hex = g.hex
+	return g.format.show(w, a)
 }
 
 // family is a command that only has others under it.

@@ -42,7 +42,7 @@ func (g *globals) leaseGrant() *cobra.Command {
 				json: r, proto: r.ResponseHeader, simple: line("lease %016x granted with TTL(%ds)", r.ID, r.TTL),
 				fields: func(f *fieldWriter) {
 					f.header(r.ResponseHeader)
-					f.field("ID", int64(r.ID))
+					f.lease("ID", int64(r.ID))
 					f.field("TTL", r.TTL)
 				},
 			}, nil
@@ -97,7 +97,7 @@ func (g *globals) leaseTimeToLive() *cobra.Command {
 				json: r, proto: r.ResponseHeader, simple: func(w io.Writer) error { return writeTimeToLive(w, r, keys) },
 				fields: func(f *fieldWriter) {
 					f.header(r.ResponseHeader)
-					f.field("ID", int64(r.ID))
+					f.lease("ID", int64(r.ID))
 					f.field("TTL", r.TTL)
 					f.field("GrantedTTL", r.GrantedTTL)
 					for _, k := range r.Keys {
@@ -140,7 +140,7 @@ func (g *globals) leaseList() *cobra.Command {
 				fields: func(f *fieldWriter) {
 					f.header(r.ResponseHeader)
 					for _, l := range r.Leases {
-						f.field("ID", int64(l.ID))
+						f.lease("ID", int64(l.ID))
 					}
 				},
 			}, nil
@@ -179,7 +179,7 @@ func renewed(r *clientv3.LeaseKeepAliveResponse) answer {
 		json: r, proto: r.ResponseHeader, simple: line("lease %016x keepalived with TTL(%d)", r.ID, r.TTL),
 		fields: func(f *fieldWriter) {
 			f.header(r.ResponseHeader)
-			f.field("ID", int64(r.ID))
+			f.lease("ID", int64(r.ID))
 			f.field("TTL", r.TTL)
 		},
 	}

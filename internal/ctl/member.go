@@ -41,11 +41,8 @@ func (g *globals) memberList() *cobra.Command {
 			return answer{
 				json: g.idJSON(r, r.Header, r.Members), proto: (*etcdserverpb.MemberListResponse)(r),
 				simple: func(w io.Writer) error { return WriteRows(w, rows) },
-				fields: func(f *fieldWriter) {
-					f.hex = g.hex
-					f.members(r.Header, r.Members)
-				},
-				table: &Table{Header: []string{"ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"}, Rows: rows},
+				fields: func(f *fieldWriter) { f.members(r.Header, r.Members) },
+				table:  &Table{Header: []string{"ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"}, Rows: rows},
 			}, nil
 		})
 	}

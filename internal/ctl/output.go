@@ -46,6 +46,7 @@ type answer struct {
 	simple func(io.Writer) error
 	fields func(*fieldWriter)
 	table  *Table
+	hex    bool // ids among the fields in hexadecimal
 }
 
 // show prints an answer in the format that was asked for.
@@ -64,7 +65,7 @@ func (f format) render(w io.Writer, a answer) error {
 	case f == formatJSON && a.json != nil:
 		return WriteJSON(w, a.json)
 	case f == formatFields && a.fields != nil:
-		fields := &fieldWriter{w: w}
+		fields := &fieldWriter{w: w, hex: a.hex}
 		a.fields(fields)
 		return fields.err
 	case f == formatTable && a.table != nil:
@@ -128,6 +129,14 @@ func (f *fieldWriter) id(name string, id uint64) {
 	f.field(name, id)
 }
 
+func (f *fieldWriter) lease(name string, id int64) {
+	if f.hex {
+		f.print("%q : %016x", name, id)
+		return
+	}
+	f.field(name, id)
+}
+
 func (f *fieldWriter) header(h *etcdserverpb.ResponseHeader) {
 	f.id("ClusterID", h.GetClusterId())
 	f.id("MemberID", h.GetMemberId())
@@ -144,7 +153,7 @@ func (f *fieldWriter) pair(prefix string, kv *mvccpb.KeyValue) {
 	f.field(prefix+"ModRevision", kv.ModRevision)
 	f.field(prefix+"Version", kv.Version)
 	f.field(prefix+"Value", kv.Value)
-	f.field(prefix+"Lease", kv.Lease)
+	f.lease(prefix+"Lease", kv.Lease)
 }
 
 // text is how the simple format prints bytes.

@@ -87,7 +87,7 @@ func (w *watch) show(out io.Writer, response *clientv3.WatchResponse) error {
 	if response.Canceled {
 		return nil // our own doing
 	}
-	return w.format.show(out, answer{json: response, simple: func(out io.Writer) error { return w.writeEvents(out, response) }, fields: func(f *fieldWriter) {
+	return w.globals.show(out, answer{json: response, simple: func(out io.Writer) error { return w.writeEvents(out, response) }, fields: func(f *fieldWriter) {
 		f.header(response.Header)
 		for _, event := range response.Events {
 			f.field("Type", event.Type)
