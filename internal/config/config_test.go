@@ -327,11 +327,11 @@ func TestHelpListsEveryOption(t *testing.T) {
 
 // TestDocument and TestSample: the files that come from the table are as it says.
 func TestDocument(t *testing.T) {
-	compareFile(t, filepath.Join("docs", "configuration.md"), WriteDocument)
+	compareFile(t, filepath.Join("docs", "configuration.md"), writeDocument)
 }
 
 func TestSample(t *testing.T) {
-	compareFile(t, filepath.Join("deploy", "quoin.conf.yml"), WriteSample)
+	compareFile(t, filepath.Join("deploy", "quoin.conf.yml"), writeSample)
 }
 
 func compareFile(t *testing.T, path string, write func(io.Writer)) {

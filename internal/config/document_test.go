@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// WriteDocument prints the page docs/configuration.md.
-func WriteDocument(w io.Writer) {
+// writeDocument prints the page docs/configuration.md.
+func writeDocument(w io.Writer) {
 	fmt.Fprint(w, documentHead)
 	for group, options := range byGroup() {
 		fmt.Fprintf(w, "\n## %s\n\n| flag | in a file | default | meaning |\n|---|---|---|---|\n", group)
@@ -43,8 +43,8 @@ func keyInDocument(o *Option) string {
 	return code(o.Key)
 }
 
-// WriteSample prints the file deploy/quoin.conf.yml: every option that has an effect, with its default.
-func WriteSample(w io.Writer) {
+// writeSample prints the file deploy/quoin.conf.yml: every option that has an effect, with its default.
+func writeSample(w io.Writer) {
 	fmt.Fprint(w, sampleHead)
 	for group, options := range byGroup() {
 		options = inSample(options)

@@ -131,7 +131,7 @@ func TestFileAlone(t *testing.T) {
 // TestSampleReadsBack: the sample says what the defaults are, and knows every option that a file can set.
 func TestSampleReadsBack(t *testing.T) {
 	var sample strings.Builder
-	WriteSample(&sample)
+	writeSample(&sample)
 	c, notices, err := inFile(t, sample.String())
 	if err != nil {
 		t.Fatal(err)
