@@ -126,9 +126,6 @@ func (b *Book) Lookup(id int64) (schema.LeaseRecord, bool) {
 	return schema.LeaseRecord{}, false
 }
 
-// LeaseOf returns the lease that a key is attached to, 0 if none.
-func (b *Book) LeaseOf(key []byte) int64 { return b.owner[string(key)] }
-
 // Keys returns the keys attached to a lease, in bytewise order; none for an
 // unknown lease. They are the caller's.
 func (b *Book) Keys(id int64) [][]byte {

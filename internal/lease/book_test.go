@@ -91,8 +91,8 @@ func TestLoadedLeaseKeepsItsCheckpoint(t *testing.T) {
 	b.Load(schema.LeaseRecord{ID: 1, TTL: 500, RemainingTTL: 7})
 	b.Attach(1, []byte("k"))
 	b.Load(schema.LeaseRecord{ID: 1, TTL: 500, RemainingTTL: 9})
-	if r, ok := b.Lookup(1); !ok || r.RemainingTTL != 9 || b.LeaseOf([]byte("k")) != 1 {
-		t.Fatalf("record %+v, key's lease %d", r, b.LeaseOf([]byte("k")))
+	if r, ok := b.Lookup(1); !ok || r.RemainingTTL != 9 || b.owner["k"] != 1 {
+		t.Fatalf("record %+v, key's lease %d", r, b.owner["k"])
 	}
 	if r, ok := b.Checkpoint(1, 0); !ok || r != (schema.LeaseRecord{ID: 1, TTL: 500}) {
 		t.Fatalf("checkpoint gives %+v", r)
@@ -128,7 +128,7 @@ func TestBookAgreesWithNaiveModel(t *testing.T) {
 		stepBook(t, b, n, r.IntN(10), id, key)
 		b.check()
 		_, has := n.ttl[id]
-		if b.Has(id) != has || b.LeaseOf(key) != n.owner[string(key)] || !equalKeys(b.Keys(id), n.keys(id)) {
+		if b.Has(id) != has || b.owner[string(key)] != n.owner[string(key)] || !equalKeys(b.Keys(id), n.keys(id)) {
 			t.Fatalf("step %d: lease %d has %v %q, want %v %q", step, id, b.Has(id), b.Keys(id), has, n.keys(id))
 		}
 		if b.Len() != len(n.ttl) || len(b.Leases()) != len(n.ttl) {

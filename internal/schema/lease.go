@@ -36,11 +36,3 @@ func (l *LeaseRecord) setField(f field) {
 func AppendLeaseKey(b []byte, id int64) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(id))
 }
-
-// ParseLeaseKey reverses AppendLeaseKey.
-func ParseLeaseKey(key []byte) (id int64, err error) {
-	if len(key) != 8 {
-		return 0, malformed("lease key", key)
-	}
-	return int64(binary.BigEndian.Uint64(key)), nil
-}

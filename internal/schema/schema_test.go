@@ -70,9 +70,6 @@ func TestMalformedKeysAreRefused(t *testing.T) {
 		if _, err := ParseUint64([]byte(key)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("ParseUint64(%q) = %v", key, err)
 		}
-		if _, err := ParseLeaseKey([]byte(key)); !errors.Is(err, ErrMalformed) {
-			t.Errorf("ParseLeaseKey(%q) = %v", key, err)
-		}
 	}
 	for _, key := range []string{"", "0x1", "01", "AB", "g", "10000000000000000", "-1", "+1"} {
 		if _, err := ParseMemberKey([]byte(key)); !errors.Is(err, ErrMalformed) {

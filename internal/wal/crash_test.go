@@ -219,7 +219,7 @@ func (x *crasher) restart(o vfs.Op, options vfs.CrashOptions) {
 }
 
 func dump(t *testing.T, fsys vfs.FS) {
-	err := Walk(fsys, "/m/wal", func(r Record) error {
+	err := walk(fsys, "/m/wal", func(r Record) error {
 		t.Logf("%s %d type %d, %d bytes", r.File, r.Offset, r.Type, len(r.Data))
 		return nil
 	})

@@ -115,7 +115,7 @@ func TestGoldenOldEntries(t *testing.T) {
 func TestChecksumByHand(t *testing.T) {
 	var crc uint32
 	c := segmentWith(t, golden(t, "first-boot.hex"))
-	must(t, Walk(c.FS, c.Dir, func(r Record) error {
+	must(t, walk(c.FS, c.Dir, func(r Record) error {
 		crc = ^crc
 		for _, b := range r.Data {
 			crc ^= uint32(b)

@@ -330,7 +330,7 @@ func TestCutNamesAndHeaders(t *testing.T) {
 		t.Fatalf("segments %s", got)
 	}
 	var trace []string
-	must(t, Walk(c.FS, c.Dir, func(r Record) error {
+	must(t, walk(c.FS, c.Dir, func(r Record) error {
 		if r.Type != RecordEntry {
 			trace = append(trace, fmt.Sprintf("%s %d type %d", filepath.Base(r.File)[15:16], r.Number, r.Type))
 		}
@@ -648,7 +648,7 @@ func TestWalkReturnsVisitorsError(t *testing.T) {
 	_, c := memConfig(t)
 	createLog(t, c)
 	enough := errors.New("enough")
-	if err := Walk(c.FS, c.Dir, func(Record) error { return enough }); err != enough {
+	if err := walk(c.FS, c.Dir, func(Record) error { return enough }); err != enough {
 		t.Fatalf("error = %v", err)
 	}
 }
