@@ -1,10 +1,11 @@
-// Package ctl holds the client commands: put, get, del, watch and status. They
-// are built on the official Go client, so they talk to any server of the v3
-// API, and they take etcdctl's flags and print in its plain format.
+// Package ctl holds the client commands: those of etcdctl, with its flags and in
+// its formats, and status. They are built on the official Go client, so they talk
+// to any server of the v3 API.
 //
 // Commands returns them as cobra commands for a multi-call binary to add to its
 // root. Each reads from and writes to the streams of its command and ends when
-// the command's context ends. Nothing here imports the server.
+// the command's context ends. Nothing here imports the server. A Dialer, a
+// Snapshot, Progress and Table are for commands of other rooms.
 package ctl
 
 import (

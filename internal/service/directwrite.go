@@ -19,7 +19,7 @@ type directWrite struct {
 	start time.Time
 }
 
-// writeKinds is what the methods that write are called in metrics, and their requests' fields.
+// write is what a method that writes is called in metrics, and the field of its request.
 func (k DirectKind) write() (name string, field request.Field) {
 	switch k {
 	case DirectPut:
