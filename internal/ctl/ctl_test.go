@@ -160,6 +160,11 @@ func TestWatchUntilCancelled(t *testing.T) {
 			`"Events":[{"kv":{"key":"YQ==","create_revision":3,"mod_revision":5,"version":2,"value":"MQ=="}},` +
 			`{"type":1,"kv":{"key":"Yg==","mod_revision":7},"prev_kv":{"key":"Yg==","create_revision":3,"mod_revision":5,"version":2,"value":"Mg=="}}],` +
 			`"CompactRevision":0,"Canceled":false,"Created":false,"CancelReason":""}` + "\n"},
+		{
+			"command",
+			[]string{"--", "sh", "-c", "echo $ETCD_WATCH_REVISION $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"},
+			"PUT\na\n1\nDELETE\nb\n2\nb\n\n7 \"PUT\" \"a\" \"1\"\n7 \"DELETE\" \"b\" \"\"\nprogress notify: 7\n",
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -188,6 +193,28 @@ func TestWatchUntilCancelled(t *testing.T) {
 				t.Errorf("requests %q", requests)
 			}
 		})
+	}
+}
+
+// TestWatchArguments: keys that are not on the command line are those of the environment.
+func TestWatchArguments(t *testing.T) {
+	for _, c := range []struct{ args, key, end, keys, command string }{
+		{"a b", "k", "l", "a b", ""},
+		{"a -- x y", "", "", "a", "x y"},
+		{"", "k", "", "k", ""},
+		{"-- x", "k", "l", "k l", "x"},
+		{"-- x", "", "l", "", "x"},
+	} {
+		t.Setenv(watchKeyVariable, c.key)
+		t.Setenv(watchEndVariable, c.end)
+		cmd := watchCommand(&globals{})
+		if err := cmd.ParseFlags(strings.Fields(c.args)); err != nil {
+			t.Fatal(err)
+		}
+		keys, command := watchArguments(cmd, cmd.Flags().Args())
+		if strings.Join(keys, " ") != c.keys || strings.Join(command, " ") != c.command {
+			t.Errorf("%q: %q, %q", c.args, keys, command)
+		}
 	}
 }
 

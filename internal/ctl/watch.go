@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,8 +21,12 @@ type watch struct {
 
 func watchCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "watch <key> [range_end]",
+		Use:   "watch [<key> [range_end]] [-- command [argument ...]]",
 		Short: "Print changes as they happen, until interrupted",
+		Long: `Print changes as they happen, until interrupted.
+
+Without a key, the environment says what to watch: ETCDCTL_WATCH_KEY and ETCDCTL_WATCH_RANGE_END. A command runs after each change, which it finds
+in its environment, quoted: ETCD_WATCH_REVISION, ETCD_WATCH_EVENT_TYPE, ETCD_WATCH_KEY and ETCD_WATCH_VALUE.`,
 	}
 	w := &watch{globals: g}
 	w.addPrefix(cmd)
@@ -38,6 +44,7 @@ func (w *watch) run(cmd *cobra.Command, args []string) error {
 	if err := w.check(); err != nil {
 		return err
 	}
+	args, command := watchArguments(cmd, args)
 	key, options, err := w.options("watch", args)
 	if err != nil {
 		return err
@@ -64,11 +71,52 @@ func (w *watch) run(cmd *cobra.Command, args []string) error {
 		if err := w.show(cmd.OutOrStdout(), &response); err != nil {
 			return err
 		}
+		if err := runForEach(cmd, command, &response); err != nil && cmd.Context().Err() == nil {
+			return err
+		}
 	}
 	if cmd.Context().Err() != nil {
 		return nil
 	}
 	return fail(ExitWatchCancelled, "watch is canceled by the server")
+}
+
+// watchArguments splits arguments into keys, which the environment has if they are missing, and the command behind "--".
+func watchArguments(cmd *cobra.Command, args []string) (keys, command []string) {
+	keys = args
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		keys, command = args[:dash], args[dash:]
+	}
+	if key := os.Getenv(watchKeyVariable); len(keys) == 0 && key != "" {
+		keys = []string{key}
+		if end := os.Getenv(watchEndVariable); end != "" {
+			keys = append(keys, end)
+		}
+	}
+	return keys, command
+}
+
+// Variables that say what to watch.
+const (
+	watchKeyVariable = environmentPrefix + "WATCH_KEY"
+	watchEndVariable = environmentPrefix + "WATCH_RANGE_END"
+)
+
+// runForEach runs a command, if there is one, for each change.
+func runForEach(cmd *cobra.Command, command []string, response *clientv3.WatchResponse) error {
+	if len(command) == 0 {
+		return nil
+	}
+	for _, event := range response.Events {
+		child := exec.CommandContext(cmd.Context(), command[0], command[1:]...)
+		child.Env = append(os.Environ(), fmt.Sprintf("ETCD_WATCH_REVISION=%d", response.Header.Revision), fmt.Sprintf("ETCD_WATCH_EVENT_TYPE=%q", event.Type),
+			fmt.Sprintf("ETCD_WATCH_KEY=%q", event.Kv.Key), fmt.Sprintf("ETCD_WATCH_VALUE=%q", event.Kv.Value))
+		child.Stdout, child.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		if err := child.Run(); err != nil {
+			return fmt.Errorf("command %q: %w", command, err)
+		}
+	}
+	return nil
 }
 
 // cancelled reports why the server ended the watch.
