@@ -196,6 +196,27 @@ func TestWatchUntilCancelled(t *testing.T) {
 	}
 }
 
+// TestSessionError: who holds a lock may be interrupted, who waits for one fails.
+func TestSessionError(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		want string
+	}{
+		{t.Context(), nil, ""},
+		{ended, context.Canceled, ""},
+		{t.Context(), errSessionExpired, "session expired"},
+		{ended, notHeldError{context.Canceled}, "context canceled"},
+	} {
+		err := sessionError(c.ctx, c.err)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want || ExitCode(err) != ExitFailure) {
+			t.Errorf("%v: %v, want %q", c.err, err, c.want)
+		}
+	}
+}
+
 // TestWatchArguments: keys that are not on the command line are those of the environment.
 func TestWatchArguments(t *testing.T) {
 	for _, c := range []struct{ args, key, end, keys, command string }{

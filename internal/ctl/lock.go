@@ -36,7 +36,7 @@ func (g *globals) lockCommand() *cobra.Command {
 		return g.withSession(cmd, ttl, func(ctx context.Context, s *concurrency.Session) error {
 			m := concurrency.NewMutex(s, args[0])
 			if err := m.Lock(ctx); err != nil {
-				return err
+				return notHeldError{err}
 			}
 			err := g.whileLocked(ctx, cmd, s, m, args[1:])
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
@@ -69,7 +69,10 @@ func (g *globals) whileLocked(ctx context.Context, cmd *cobra.Command, s *concur
 	return untilEnd(ctx, s)
 }
 
-// withSession runs do with a lease that is renewed meanwhile. That the command's context ends is no failure.
+// notHeldError is why a lock was not got, be it that nobody wants it any more.
+type notHeldError struct{ error }
+
+// withSession runs do with a lease that is renewed meanwhile. That the command's context ends is a failure for who still waits for a lock only.
 func (g *globals) withSession(cmd *cobra.Command, ttl int, do func(context.Context, *concurrency.Session) error) error {
 	client, err := g.dial(cmd)
 	if err != nil {
@@ -81,7 +84,16 @@ func (g *globals) withSession(cmd *cobra.Command, ttl int, do func(context.Conte
 		return serverError(err)
 	}
 	defer s.Close()
-	if err := do(cmd.Context(), s); err != nil && cmd.Context().Err() == nil {
+	return sessionError(cmd.Context(), do(cmd.Context(), s))
+}
+
+// sessionError is what is left of an error to be told, once ctx may have ended.
+func sessionError(ctx context.Context, err error) error {
+	var notHeld notHeldError
+	switch {
+	case errors.As(err, &notHeld):
+		return fail(ExitFailure, "%s", describe(notHeld.error))
+	case err != nil && ctx.Err() == nil:
 		return serverError(err)
 	}
 	return nil
