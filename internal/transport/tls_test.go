@@ -56,7 +56,7 @@ func overTLSAt(t *testing.T, id uint64, l net.Listener, url string, cert tls.Cer
 		},
 	})
 	m.server = &http.Server{
-		Handler: m.Handler(), ErrorLog: log.New(io.Discard, "", 0), ReadTimeout: 200 * time.Millisecond, // streams outlive it
+		Handler: m.Handler(), ErrorLog: log.New(io.Discard, "", 0), ReadTimeout: time.Second, // streams outlive it
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	l = tls.NewListener(l, &tls.Config{
@@ -104,7 +104,7 @@ func converse(t *testing.T, a, b *member, peerA, peerB Peer) {
 		a.Send([]wire.Message{appendMessage(1, 2, i, "a", "b")})
 		sameMessage(t, b.expect(t), appendMessage(1, 2, i, "a", "b"))
 		since, ok := a.Connected(2)
-		if ok && since > 500*time.Millisecond {
+		if ok && since > 1500*time.Millisecond {
 			break
 		}
 		if time.Now().After(deadline) {
