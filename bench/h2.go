@@ -433,6 +433,11 @@ func (m *messages) feed(piece []byte, each func(message []byte)) {
 		m.pending = append(m.pending, piece...)
 		piece = m.pending
 	}
+	m.pending = append(m.pending[:0], whole(piece, each)...)
+}
+
+// whole hands on the messages that are complete and returns the rest.
+func whole(piece []byte, each func(message []byte)) []byte {
 	for len(piece) >= prefixBytes {
 		size := prefixBytes + int(binary.BigEndian.Uint32(piece[1:]))
 		if len(piece) < size {
@@ -441,5 +446,5 @@ func (m *messages) feed(piece []byte, each func(message []byte)) {
 		each(piece[prefixBytes:size])
 		piece = piece[size:]
 	}
-	m.pending = append(m.pending[:0], piece...)
+	return piece
 }

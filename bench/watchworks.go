@@ -295,16 +295,3 @@ func (t *largeMessages) feed(piece []byte, each func(message []byte)) {
 		}
 	}
 }
-
-// whole hands on the messages that are complete and returns the rest.
-func whole(piece []byte, each func(message []byte)) []byte {
-	for len(piece) >= prefixBytes {
-		size := prefixBytes + int(binary.BigEndian.Uint32(piece[1:]))
-		if len(piece) < size {
-			break
-		}
-		each(piece[prefixBytes:size])
-		piece = piece[size:]
-	}
-	return piece
-}
