@@ -69,6 +69,15 @@ func newCluster(t testing.TB, founders, others int) *cluster {
 	return c
 }
 
+// startCluster returns three members that run.
+func startCluster(t testing.TB) *cluster {
+	c := newCluster(t, 3, 0)
+	for _, m := range c.members {
+		m.start()
+	}
+	return c
+}
+
 func (m *clusterMember) found(founders int) {
 	log, err := wal.Create(disks{}.wal(m.fs), wal.Metadata{NodeID: m.id, ClusterID: 2})
 	check(m.c.t, err)
@@ -288,10 +297,7 @@ func (m *clusterMember) put(key, value string) error {
 // TestSnapshotBringsAMemberUpToDate cuts a member off until the others have forgotten what it needs, under writes; it catches up by a
 // snapshot, while the writes go on, and finds the same after a restart.
 func TestSnapshotBringsAMemberUpToDate(t *testing.T) {
-	c := newCluster(t, 3, 0)
-	for _, m := range c.members {
-		m.start()
-	}
+	c := startCluster(t)
 	lead := c.leader()
 	late := c.members[lead.id%3]
 	check(t, lead.put("k", "0"))
@@ -508,10 +514,7 @@ func TestEntriesStayForWhomASnapshotIsSent(t *testing.T) {
 // TestTimeoutSaysWhy looks at what proposals are told that wait in vain.
 func TestTimeoutSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 0)
-		for _, m := range c.members {
-			m.start()
-		}
+		c := startCluster(t)
 		defer c.stop()
 		lead := c.leader()
 		check(t, lead.put("k", "v"))
@@ -550,10 +553,7 @@ func TestTimeoutSaysWhy(t *testing.T) {
 // TestProposeInTerm: what only the leader of a term may ask for never reaches the next one.
 func TestProposeInTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 0)
-		for _, m := range c.members {
-			m.start()
-		}
+		c := startCluster(t)
 		defer c.stop()
 		lead := c.leader()
 		check(t, lead.put("k", "v"))
@@ -587,10 +587,7 @@ func TestProposeInTerm(t *testing.T) {
 // TestHandingOverLosesNothing: what members pass on to a leader that hands over arrives at the next one.
 func TestHandingOverLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 0)
-		for _, m := range c.members {
-			m.start()
-		}
+		c := startCluster(t)
 		defer c.stop()
 		check(t, c.leader().put("k", "v"))
 		for round := range 30 {
@@ -617,10 +614,7 @@ func TestHandingOverLosesNothing(t *testing.T) {
 // that comes without a leader is served as soon as there is one.
 func TestReadsAcrossLeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 0)
-		for _, m := range c.members {
-			m.start()
-		}
+		c := startCluster(t)
 		defer c.stop()
 		lead := c.leader()
 		check(t, lead.put("k", "v"))
