@@ -89,7 +89,7 @@ func defragCommand() *cobra.Command {
 			//lint:ignore ST1005 these are the words that scripts look for
 			return failed(fmt.Errorf("Failed to defragment etcd data[%s] (%w)", dir, err))
 		}
-		logger(cmd).Info("database file rewritten", "data-dir", dir, "bytes_before", sizes.Before, "bytes_after", sizes.After)
+		logger(cmd).Info("finished defragmenting directory", "data-dir", dir, "bytes_before", sizes.Before, "bytes_after", sizes.After)
 		return nil
 	}
 	return cmd

@@ -78,7 +78,7 @@ func TestCommandLines(t *testing.T) {
 		{"migrate --data-dir MADE --target-version 3.4", 1, `target version "3.4" not supported. Minimal "3.5"`},
 		{"defrag", 1, `required flag(s) "data-dir" not set`},
 		{"defrag --data-dir none", 1, "Failed to defragment etcd data[none] (stat none/member/snap/db: no such file or directory)"},
-		{"defrag --data-dir MADE", 0, "database file rewritten"},
+		{"defrag --data-dir MADE", 0, "finished defragmenting directory"},
 		{"version", 0, "etcdutl version: "},
 	} {
 		line := strings.NewReplacer("DB", db, "MADE", made, "FULL", full).Replace(c.args)
