@@ -170,16 +170,25 @@ func (w *workload) returns(t *testing.T, m *member) {
 	}
 }
 
-// TestFullDiskAlone fills the disk of a single member in steps, kills it while it is full, and empties it.
-func TestFullDiskAlone(t *testing.T) {
+// smallAlone is a single member with a small disk, and the work that is done with it; nil if there can be none.
+func smallAlone(t *testing.T) (*cluster, *member, *workload) {
 	c := smallCluster(t, 1)
 	if c == nil {
-		return
+		return nil, nil, nil
 	}
 	m := c.members[0]
 	w := newWorkload(t, c)
 	w.through(m)
 	w.warm(t, c)
+	return c, m, w
+}
+
+// TestFullDiskAlone fills the disk of a single member in steps, kills it while it is full, and empties it.
+func TestFullDiskAlone(t *testing.T) {
+	c, m, w := smallAlone(t)
+	if c == nil {
+		return
+	}
 
 	m.leave(t, scant)
 	m.checkReadOnly(t, w)
@@ -218,14 +227,10 @@ func bulk(ctx context.Context, m *member, n int) (err error) {
 // TestFullLog uses up everything that a member has, the room that its log had reserved as well: it answers nothing that needs the log then,
 // does not end, and goes on when there is room.
 func TestFullLog(t *testing.T) {
-	c := smallCluster(t, 1)
+	c, m, w := smallAlone(t)
 	if c == nil {
 		return
 	}
-	m := c.members[0]
-	w := newWorkload(t, c)
-	w.through(m)
-	w.warm(t, c)
 	eventually(t, "the log having no room", func(ctx context.Context) error {
 		m.leave(t, 0)
 		if err := bulk(ctx, m, 200); status.Code(err) != codes.DeadlineExceeded && status.Code(err) != codes.Unavailable {
