@@ -2,6 +2,7 @@ package raftwire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/quoin-kv/quoin/raft"
+	"github.com/quoin-kv/quoin/raft/confchange"
 	"github.com/quoin-kv/quoin/raft/wire"
 )
 
@@ -126,12 +128,19 @@ func (p *ourPeer) compact(keep uint64) {
 
 func (p *ourPeer) leads() (uint64, bool) { return p.core.Term(), p.core.Role() == raft.Leader }
 
+// step takes a message. What another member passed on may be refused, as it knew less when it did.
 func (p *ourPeer) step(data []byte) {
 	var m wire.Message
 	if err := m.Unmarshal(data); err != nil {
 		panic(err)
 	}
-	if err := p.core.Step(m); err != nil && err != raft.ErrNoLeader && err != raft.ErrDropped && err != raft.ErrConfChangePending {
+	err := p.core.Step(m)
+	for _, refusal := range []error{raft.ErrNoLeader, raft.ErrDropped, raft.ErrConfChangePending, confchange.ErrJoint} {
+		if errors.Is(err, refusal) {
+			return
+		}
+	}
+	if err != nil {
 		panic(fmt.Sprintf("member %d: %v", p.id, err))
 	}
 }
