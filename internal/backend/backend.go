@@ -107,6 +107,7 @@ type Config struct {
 type FlushInfo struct {
 	Records, Deletions, SmallChanges int
 	Bytes                            int64         // freed from memory
+	Written                          int64         // bytes of the file's pages; 0 in memory
 	Took                             time.Duration // whole flush
 	Rebalance, Spill, Write          time.Duration // bbolt's phases of the commit
 }
@@ -170,6 +171,7 @@ type Backend struct {
 		flushed   schema.Applied
 		taken     taken // by the flush under way
 		sizes     Sizes
+		written   int64         // bytes of pages, by the last flush
 		failed    error         // poisoned or closed
 		changed   chan struct{} // closed and renewed when bytes or failed changes
 		copying   bool          // a rewrite wants to know of deletions
@@ -358,6 +360,13 @@ func (b *Backend) FlushWanted() <-chan struct{} { return b.flushWanted }
 
 // WantFlush asks the flusher for a flush, soon.
 func (b *Backend) WantFlush() { notify(b.flushWanted) }
+
+// Written is how many bytes of the file's pages the last flush has written, 0 in memory: what it has cost processor and disk.
+func (b *Backend) Written() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.written
+}
 
 // Sizes returns the file's sizes after the last flush, without any I/O.
 func (b *Backend) Sizes() Sizes {

@@ -243,7 +243,7 @@ func createBuckets(db *bbolt.DB) error {
 	})
 }
 
-func (s *boltStore) commit(c *changes, txid uint64) (times commitTimes, err error) {
+func (s *boltStore) commit(c *changes, txid uint64) (cost commitCost, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.file.wreck()
@@ -254,33 +254,33 @@ func (s *boltStore) commit(c *changes, txid uint64) (times commitTimes, err erro
 	faultpoint.Hit(faultpoint.BeforeStartDBTxn)
 	tx, err := s.file.db.Begin(true)
 	if err != nil {
-		return commitTimes{}, err
+		return commitCost{}, err
 	}
 	faultpoint.Hit(faultpoint.AfterStartDBTxn)
 	if found := uint64(tx.ID()); found != txid {
 		s.file.wreck()
-		return commitTimes{}, s.wrongTransaction(txid-1, found-1)
+		return commitCost{}, s.wrongTransaction(txid-1, found-1)
 	}
 	if err := s.makeRoom(tx, c); err != nil {
-		return commitTimes{}, errors.Join(err, tx.Rollback())
+		return commitCost{}, errors.Join(err, tx.Rollback())
 	}
 	if err := applyChanges(tx, c); err != nil {
-		return commitTimes{}, errors.Join(err, tx.Rollback())
+		return commitCost{}, errors.Join(err, tx.Rollback())
 	}
 	faultpoint.Hit(faultpoint.BeforeCommit)
 	err = tx.Commit()
 	faultpoint.Hit(faultpoint.AfterCommit)
 	if err != nil {
 		if errors.Is(err, berrors.ErrMaxSizeReached) {
-			return commitTimes{}, errFull
+			return commitCost{}, errFull
 		}
 		if unwritten(err) {
 			err = withoutRoom(err)
 		}
-		return commitTimes{}, err
+		return commitCost{}, err
 	}
 	stats := tx.Stats()
-	return commitTimes{stats.RebalanceTime, stats.SpillTime, stats.WriteTime}, nil
+	return commitCost{stats.PageAlloc, stats.RebalanceTime, stats.SpillTime, stats.WriteTime}, nil
 }
 
 // wrongTransaction is the error when bbolt does not see the last transaction.
@@ -295,7 +295,8 @@ func applyChanges(tx *bbolt.Tx, c *changes) error {
 	if err := c.eachRecord(yielding(keys.Put)); err != nil {
 		return err
 	}
-	for _, key := range c.deletes {
+	for i, key := range c.deletes {
+		breathe(i)
 		if err := keys.Delete(key); err != nil {
 			return err
 		}

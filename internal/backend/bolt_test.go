@@ -391,7 +391,8 @@ func TestFlushInfo(t *testing.T) {
 	b.Commit(applied(4))
 	mustFlush(t, b)
 	mustFlush(t, b)
-	if len(got) != 2 || got[0].Records != 2 || got[0].SmallChanges != 3 || got[1].Deletions != 1 || got[0].Bytes <= 0 || got[0].Took <= 0 || got[0].Write <= 0 {
+	if len(got) != 2 || got[0].Records != 2 || got[0].SmallChanges != 3 || got[1].Deletions != 1 || got[0].Bytes <= 0 || got[0].Took <= 0 || got[0].Write <= 0 ||
+		got[0].Written <= 0 || got[1].Written != b.Written() {
 		t.Errorf("%+v", got)
 	}
 }

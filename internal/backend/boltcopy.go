@@ -22,13 +22,7 @@ type boltCopy struct {
 	from *boltStore
 	to   *boltStore
 	path string // where it lies until it is published
-
-	unsynced int // writes
 }
-
-// writesPerSync bounds what is synced at once: everybody's writes wait for the
-// same disk.
-const writesPerSync = 4
 
 func (s *boltStore) startCopy(mapMin int64) (storeCopy, error) {
 	needed, err := s.liveBytes()
@@ -57,9 +51,8 @@ func (s *boltStore) startCopy(mapMin int64) (storeCopy, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
-	// Until it is sealed a copy need not survive anything: write syncs it now and
-	// then, so that there is never much to sync at once.
-	file.db.NoSync = true
+	// Until it is sealed a copy need not survive anything.
+	file.db.NoSync, file.db.NoGrowSync = true, true
 	return &boltCopy{from: s, to: &boltStore{cfg: s.cfg, file: file, mapBytes: mapBytes}, path: path}, nil
 }
 
@@ -107,16 +100,22 @@ func (c *boltCopy) write(puts []entry, deletes [][]byte) error {
 	if err != nil || c.to.cfg.NoSync {
 		return err
 	}
-	if c.unsynced++; c.unsynced < writesPerSync {
+	return c.startWriting()
+}
+
+// startWriting has the kernel begin to write to the disk what was written to the copy, so that there is little to sync when it is sealed. Nobody
+// waits for it: a sync now and then would keep the disk, and for as long as it takes a processor, from those who wait for the log.
+func (c *boltCopy) startWriting() error {
+	const syncFileRangeWrite = 2 // of all to the end of the file, for a length of 0
+	if syscall.SyncFileRange(int(c.to.file.file.Fd()), 0, 0, syncFileRangeWrite) == nil {
 		return nil
 	}
-	c.unsynced = 0
-	return c.to.file.db.Sync()
+	return c.to.file.db.Sync() // not every file system can
 }
 
 func (c *boltCopy) seal(txid uint64) error {
 	err := c.copySmall(txid)
-	c.to.file.db.NoSync = c.to.cfg.NoSync
+	c.to.file.db.NoSync, c.to.file.db.NoGrowSync = c.to.cfg.NoSync, c.to.cfg.NoSync
 	if err == nil {
 		err = c.to.file.findPages(c.to.mapBytes)
 	}

@@ -63,6 +63,9 @@ type rewrite struct {
 	total    int64
 	progress func(copied, total int64)
 	hurry    bool // somebody waits for the end: no rests
+
+	entries []entry // scratch of nextEntries
+	keys    []byte  // of entries
 }
 
 func (b *Backend) rewrite(ctx context.Context, progress func(copied, total int64), mapMin int64) (err error) {
@@ -221,13 +224,20 @@ func (r *rewrite) copyRange(ctx context.Context) (more bool, err error) {
 }
 
 // nextEntries reads the records that follow, as many as one transaction takes.
+// They are valid until the next call.
 func (r *rewrite) nextEntries(st *state) (entries []entry, more bool, err error) {
+	if r.entries == nil {
+		r.entries, r.keys = make([]entry, 0, rangeRecordsMax), make([]byte, 0, rangeRecordsMax*schema.RevTombstoneSize)
+	}
+	entries, r.keys = r.entries[:0], r.keys[:0]
 	bytesLeft := rangeBytesMax
 	more, err = st.scan(r.from, highest(), func(rev schema.Rev, tombstone bool, record []byte) bool {
 		if bytesLeft <= 0 || len(entries) == rangeRecordsMax {
 			return false
 		}
-		e := entry{schema.AppendRev(nil, rev, tombstone), record}
+		begin := len(r.keys)
+		r.keys = schema.AppendRev(r.keys, rev, tombstone)
+		e := entry{r.keys[begin:], record}
 		entries = append(entries, e)
 		bytesLeft -= len(e.key) + len(e.value)
 		r.from = schema.Rev{Main: rev.Main, Sub: rev.Sub + 1}

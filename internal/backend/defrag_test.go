@@ -206,3 +206,36 @@ func TestCrashDuringDefragment(t *testing.T) {
 		}
 	})
 }
+
+// TestDefragmentInSlices: what one transaction of a rewrite copies is bounded by records and by bytes, and the copy is not allocated anew for
+// each.
+func TestDefragmentInSlices(t *testing.T) {
+	for _, c := range []struct {
+		about   string
+		records int64
+		bytes   int
+		slices  int64
+	}{
+		{"many small ones", 2*rangeRecordsMax + 7, 8, 3},
+		{"few large ones", 10, rangeBytesMax / 2, 5},
+		{"too large ones", 3, 2 * rangeBytesMax, 4},
+	} {
+		b := mustOpen(t, filePlace{t.TempDir()}, Config{})
+		for main := range c.records {
+			b.Append(rev(main+2), false, make([]byte, c.bytes))
+		}
+		b.Commit(applied(1))
+		mustFlush(t, b)
+		calls, last := int64(0), int64(0)
+		err := b.Defragment(t.Context(), func(copied, _ int64) {
+			calls++
+			if step := copied - last; step > rangeBytesMax+int64(c.bytes)+schema.RevTombstoneSize {
+				t.Errorf("%s: %d bytes copied at once", c.about, step)
+			}
+			last = copied
+		})
+		if err != nil || calls < c.slices-1 || calls > c.slices+1 {
+			t.Errorf("%s: %d slices, want about %d; %v", c.about, calls, c.slices, err)
+		}
+	}
+}

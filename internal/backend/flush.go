@@ -61,7 +61,7 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 		return err
 	}
 	next := b.ledger.after(stamp{txid, work.applied.Index}, work.changes)
-	times, err := b.store.commit(work.changes, txid)
+	cost, err := b.store.commit(work.changes, txid)
 	if errors.Is(err, errFull) || errors.Is(err, ErrNoRoom) {
 		b.ledger.drop() // the next try has the same transaction id, but may have other changes
 		return err
@@ -80,8 +80,8 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 	}
 	b.ledger.accept(next, work.changes)
 	b.ledger.settle(stamp{txid, work.applied.Index})
-	b.finishFlush(work, b.stateOf(snap))
-	b.report(work, times, time.Since(began))
+	b.finishFlush(work, b.stateOf(snap), cost)
+	b.report(work, cost, time.Since(began))
 	return nil
 }
 
@@ -177,11 +177,11 @@ func positionChanges(a schema.Applied) []change {
 
 // finishFlush lets readers see the file's new state instead of the layers that
 // are in it now.
-func (b *Backend) finishFlush(work flushWork, snap *state) {
+func (b *Backend) finishFlush(work flushWork, snap *state, cost commitCost) {
 	sizes := sizesOf(b.store, snap)
 	b.mu.Lock()
 	old := b.mu.snap
-	b.mu.snap, b.mu.sizes = snap, sizes
+	b.mu.snap, b.mu.sizes, b.mu.written = snap, sizes, cost.bytes
 	b.mu.pending = b.mu.pending.drop(int(work.end - b.mu.base))
 	b.mu.base = work.end
 	b.mu.batches = append([]batch(nil), b.mu.batches[work.batches:]...)
@@ -199,14 +199,14 @@ func (b *Backend) finishFlush(work flushWork, snap *state) {
 	old.release()
 }
 
-func (b *Backend) report(work flushWork, times commitTimes, took time.Duration) {
+func (b *Backend) report(work flushWork, cost commitCost, took time.Duration) {
 	if b.cfg.OnFlush == nil {
 		return
 	}
 	info := FlushInfo{
 		Deletions: len(work.changes.deletes), SmallChanges: len(work.changes.small),
-		Bytes: work.bytes, Took: took,
-		Rebalance: times.rebalance, Spill: times.spill, Write: times.write,
+		Bytes: work.bytes, Written: cost.bytes, Took: took,
+		Rebalance: cost.rebalance, Spill: cost.spill, Write: cost.write,
 	}
 	for _, span := range work.changes.spans {
 		info.Records += len(span)
@@ -215,5 +215,8 @@ func (b *Backend) report(work flushWork, times commitTimes, took time.Duration) 
 	b.cfg.OnFlush(info)
 }
 
-// commitTimes are the durations of a commit's phases.
-type commitTimes struct{ rebalance, spill, write time.Duration }
+// commitCost is how much a commit has written, and how long its phases took.
+type commitCost struct {
+	bytes                   int64 // of pages
+	rebalance, spill, write time.Duration
+}

@@ -294,8 +294,12 @@ func writeContent(to io.Writer, at stamp, c *contents) (total int64, err error) 
 			total += n
 		}
 	}
-	cursor := c.records.from(schema.Rev{})
+	const sumsPerRecord = 32 // that cost as much as a record does elsewhere
+	cursor, n := c.records.from(schema.Rev{}), 0
 	for rev, sum, ok := cursor.peek(); ok; rev, sum, ok = cursor.peek() {
+		if n++; n%sumsPerRecord == 0 {
+			breathe(n / sumsPerRecord)
+		}
 		w.record(rev, sum)
 		cursor.skip()
 		drain()

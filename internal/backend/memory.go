@@ -270,8 +270,8 @@ type memoryStore struct {
 	refs atomic.Int64 // one per open snapshot, and one of the owner
 }
 
-func (s *memoryStore) commit(c *changes, _ uint64) (commitTimes, error) {
-	return commitTimes{}, withoutRoom(s.disk.save(s.disk.load().with(c)))
+func (s *memoryStore) commit(c *changes, _ uint64) (commitCost, error) {
+	return commitCost{}, withoutRoom(s.disk.save(s.disk.load().with(c)))
 }
 
 func (s *memoryStore) snapshot() (snapshot, error) {
@@ -355,6 +355,7 @@ type memoryCopy struct {
 func (c *memoryCopy) write(puts []entry, deletes [][]byte) error {
 	keys := &c.next.buckets[schema.Key]
 	for _, e := range puts {
+		e.key = cloneBytes(e.key)
 		keys.append(e)
 	}
 	sort.Slice(deletes, func(i, j int) bool { return bytes.Compare(deletes[i], deletes[j]) < 0 })

@@ -315,7 +315,8 @@ func (st *state) lastRecord() (rev schema.Rev, err error) {
 // that they are as they must be.
 func (st *state) present(keys [][]byte) ([][]byte, error) {
 	var found [][]byte
-	for _, key := range keys {
+	for i, key := range keys {
+		breathe(i)
 		rev, wanted, err := schema.ParseRev(key)
 		if err != nil {
 			return nil, err

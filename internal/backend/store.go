@@ -15,7 +15,7 @@ type store interface {
 	// commit makes all of c durable, or nothing of it. After errFull the store
 	// works on; after any other error it must not be written to again.
 	// txid is that of the transaction which it must be.
-	commit(c *changes, txid uint64) (commitTimes, error)
+	commit(c *changes, txid uint64) (commitCost, error)
 	// snapshot pins what the last commit left. The caller owns one reference.
 	snapshot() (snapshot, error)
 	// freeBytes is how much of the last commit's size holds nothing.
@@ -62,7 +62,8 @@ type cursor interface {
 // storeCopy is the replacement under construction. Unless publish succeeds,
 // discard must be called.
 type storeCopy interface {
-	// write stores and then deletes entries of the key bucket.
+	// write stores and then deletes entries of the key bucket. Their keys are the
+	// caller's again afterwards.
 	write(puts []entry, deletes [][]byte) error
 	// seal adds all other buckets of the original as of its last transaction,
 	// whose id is given, and makes the copy durable.

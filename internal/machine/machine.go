@@ -284,6 +284,9 @@ func (m *Machine) Compacting() bool { return m.kv.Compacting() }
 // Removing reports whether what comes next of a compaction is the removal of records.
 func (m *Machine) Removing() bool { return m.kv.Removing() }
 
+// Removals is how many records the running compaction has still to remove, once it is Removing.
+func (m *Machine) Removals() int { return m.kv.Removals() }
+
 // Rev is the current revision.
 func (m *Machine) Rev() int64 { return m.kv.Rev() }
 

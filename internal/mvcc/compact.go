@@ -54,6 +54,14 @@ func (s *Store) Removing() bool {
 	return c != nil && (c.stage == removing || c.stage == hashing && c.hash.done)
 }
 
+// Removals is how many records the running compaction has still to remove, once it is Removing.
+func (s *Store) Removals() int {
+	if s.job == nil {
+		return 0
+	}
+	return s.job.drops.len()
+}
+
 // compaction is the state of a running compaction, which goes through three
 // stages. planning finds the keys touched since the previous compaction, prunes
 // their index items and lists what to remove. hashing reads everything up to

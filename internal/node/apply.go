@@ -36,7 +36,7 @@ func (n *Node) runApplier() {
 				return
 			}
 			if more {
-				pause.Reset(n.cfg.CompactionPause)
+				pause.Reset(n.compactionPause())
 			}
 		case <-n.compact:
 			pause.Reset(0)

@@ -203,9 +203,7 @@ func (n *Node) flushable() uint64 {
 // flush writes what the log holds durably and tells the loop how far the file is now, unless that was told before.
 func (n *Node) flush(told *uint64) error {
 	n.flushing.begin()
-	began := time.Now()
 	flushed, err := n.cfg.Backend.Flush(n.flushable())
-	n.flushTook.Store(int64(time.Since(began)))
 	n.flushing.end()
 	if err == nil {
 		n.dropReceived(flushed.Index)

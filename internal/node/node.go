@@ -135,7 +135,6 @@ type Node struct {
 	unreachable idSet
 	acks        acks
 	backlog     atomic.Int64 // bytes committed and not yet applied
-	flushTook   atomic.Int64 // nanoseconds of the last flush
 	unwritten   atomic.Int64 // bytes handed to the log writer and not yet written
 	room        atomic.Pointer[Room]
 	roomChanged chan struct{} // capacity 1: room is short, or no longer

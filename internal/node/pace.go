@@ -8,16 +8,20 @@ import (
 
 // How a compaction leaves processor and disk to those who wait for answers.
 const (
-	removalGoal = 3 * time.Millisecond // that the flush of what one step removes should take
-	removalMin  = 100                  // records removed in one step, however long that takes
-	hashBatch   = 250                  // records hashed in one step
-	restMin     = time.Millisecond     // between two steps of a hash
+	removalGoal = 512 << 10              // bytes of pages that the flush of what one step removes should write
+	removalMin  = 100                    // records removed in one step, however much that writes
+	removalRest = 100 * time.Millisecond // after a step that removes most, or writes removalGoal; less after a smaller one
+	removalTime = 2 * time.Minute        // from the beginning of a compaction, after which there are no rests but the configured ones
+	hashBatch   = 250                    // records hashed in one step
+	restMin     = time.Millisecond       // between two steps of a hash
 )
 
-// pace is how fast a compaction removes records. What one step removes is flushed before the next: each removal costs the file about a page, and
-// a flush of very many would keep processor and disk from everybody else.
+// pace is how fast a compaction removes records. What one step removes is flushed before the next: a removal costs the file up to some pages, and
+// a flush of very many would keep processor and disk from everybody else. How many pages it is depends on whether neighbours go together. How
+// long a flush takes says little of that: mostly it waits for its turn.
 type pace struct {
-	removals int // in the next step
+	removals int   // in the next step
+	written  int64 // bytes by the flush of the last one
 }
 
 // budget is what the next step of a compaction may do at most.
@@ -34,20 +38,40 @@ func (p *pace) clamp(most int) int {
 	return p.removals
 }
 
-// flushed takes note of how long the flush of a step took.
-func (p *pace) flushed(took time.Duration) {
+// flushed takes note of how many bytes the flush of a step wrote.
+func (p *pace) flushed(written int64) {
+	p.written = written
 	switch {
-	case took > 2*removalGoal:
+	case written > 2*removalGoal:
 		p.removals /= 2
-	case took < removalGoal:
+	case written < removalGoal:
 		p.removals *= 2
 	}
+}
+
+// rest is how long it is from one step to the next of a compaction that has been going on for some time and has still to remove some records.
+// A flush now and then is met by few who wait for answers; one after the other, by most.
+func (p *pace) rest(left, batch int, since, shortest time.Duration) time.Duration {
+	share := max(float64(p.written)/removalGoal, float64(p.removals)/float64(batch))
+	steps := left/max(p.removals, 1) + 1
+	return max(shortest, min(time.Duration(min(share, 1)*float64(removalRest)), (removalTime-since)/time.Duration(steps)))
+}
+
+// compactionPause is the time from one step of a compaction to the next.
+func (n *Node) compactionPause() time.Duration {
+	n.applyMu.Lock()
+	defer n.applyMu.Unlock()
+	m := n.cfg.Applier.Machine()
+	if !m.Removing() {
+		return n.cfg.CompactionPause
+	}
+	return n.pace.rest(m.Removals(), n.cfg.CompactionBatch, time.Since(n.compactionBegan), n.cfg.CompactionPause)
 }
 
 // removalsWait reports whether what a compaction has removed is still to be written to the file, and sees to it that it is.
 func (n *Node) removalsWait() bool {
 	if n.cfg.Backend.Pending().Deletions == 0 {
-		n.pace.flushed(time.Duration(n.flushTook.Load()))
+		n.pace.flushed(n.cfg.Backend.Written())
 		return false
 	}
 	n.cfg.Backend.WantFlush()

@@ -5,31 +5,58 @@ import (
 	"time"
 )
 
-// TestPace: removals become more while their flushes are quick, and fewer when they are slow, within bounds.
+// TestPace: removals become more while their flushes write little, and fewer when they write much, within bounds.
 func TestPace(t *testing.T) {
 	p := pace{removals: removalMin}
 	for _, c := range []struct {
-		took time.Duration
-		want int
+		written int64
+		want    int
 	}{
-		{time.Millisecond, 200},
-		{time.Millisecond, 400},
+		{removalGoal / 8, 200},
+		{removalGoal / 8, 400},
 		{removalGoal + removalGoal/2, 400},
-		{30 * time.Millisecond, 200},
-		{time.Second, 100},
-		{time.Second, 100},
-		{time.Millisecond, 200},
-		{time.Millisecond, 400},
-		{time.Millisecond, 800},
-		{time.Millisecond, 1000},
-		{time.Millisecond, 1000},
+		{10 * removalGoal, 200},
+		{100 * removalGoal, 100},
+		{100 * removalGoal, 100},
+		{0, 200},
+		{0, 400},
+		{0, 800},
+		{0, 1000},
+		{0, 1000},
 	} {
-		p.flushed(c.took)
+		p.flushed(c.written)
 		if got := p.clamp(1000); got != c.want {
-			t.Fatalf("after a flush of %v: %d removals, want %d", c.took, got, c.want)
+			t.Fatalf("after a flush of %d bytes: %d removals, want %d", c.written, got, c.want)
 		}
 	}
 	if got := p.clamp(10); got != 10 {
 		t.Errorf("%d removals where a step may do 10", got)
+	}
+}
+
+// TestRest: a step is followed by a rest that is as long as it was large, and all rests fit in removalTime.
+func TestRest(t *testing.T) {
+	const shortest = 10 * time.Millisecond
+	for _, c := range []struct {
+		about    string
+		removals int
+		written  int64
+		left     int
+		since    time.Duration
+		want     time.Duration
+	}{
+		{"few removals that write little", 10, removalGoal / 50, 10, 0, shortest},
+		{"half a step", 500, removalGoal / 50, 100_000, 0, removalRest / 2},
+		{"as much as may be written", removalMin, removalGoal, 100_000, 0, removalRest},
+		{"far more than may be written", removalMin, 100 * removalGoal, 1000, 0, removalRest},
+		{"so many that the time is short", 1000, 0, 3_999_000, 0, removalTime / 4000},
+		{"half of the time is over", 1000, 0, 1_999_000, removalTime / 2, removalTime / 4000},
+		{"the time is over", 1000, removalGoal, 1_000_000, removalTime, shortest},
+		{"the time is long over", 1000, removalGoal, 1_000_000, time.Hour, shortest},
+	} {
+		p := pace{removals: c.removals, written: c.written}
+		if got := p.rest(c.left, 1000, c.since, shortest); got != c.want {
+			t.Errorf("%s: %v, want %v", c.about, got, c.want)
+		}
 	}
 }

@@ -58,8 +58,8 @@ func (l *leases) forget() {
 // Timing of the end of leases.
 const (
 	expiryInterval = 250 * time.Millisecond // between two looks at the deadlines
-	expiryBatch    = 128                    // leases taken and proposed at once
-	expiryInFlight = 2 * expiryBatch        // revocations under way at once: as much as delays others a little
+	expiryBatch    = 256                    // leases taken and proposed at once
+	expiryInFlight = 4 * expiryBatch        // revocations under way at once: what is applied in a few milliseconds, which is what others wait
 )
 
 // renewal is what came of a try to renew a lease.
