@@ -24,6 +24,7 @@ type upkeep struct {
 // the work and during it.
 type calm struct {
 	QuietP99  float64 `json:"quiet_p99_ms"`
+	QuietP999 float64 `json:"quiet_p999_ms"`
 	DuringP99 float64 `json:"during_p99_ms"`
 	Longest   float64 `json:"longest_ms"` // during the work
 	Ops       int64   `json:"ops"`        // during the work
@@ -32,7 +33,7 @@ type calm struct {
 
 func compareCalm(quiet, during tally) calm {
 	return calm{
-		QuietP99: millis(quiet.percentile(0.99)), DuringP99: millis(during.percentile(0.99)),
+		QuietP99: millis(quiet.percentile(0.99)), QuietP999: millis(quiet.percentile(0.999)), DuringP99: millis(during.percentile(0.99)),
 		Longest: millis(during.percentile(1)), Ops: during.ops, Refused: during.refused,
 	}
 }
@@ -201,6 +202,7 @@ func upkeepMedians(samples []sample) (u upkeep) {
 	kind := func(pick func(*upkeep) *calm) calm {
 		return calm{
 			QuietP99:  of(func(u *upkeep) float64 { return pick(u).QuietP99 }),
+			QuietP999: of(func(u *upkeep) float64 { return pick(u).QuietP999 }),
 			DuringP99: of(func(u *upkeep) float64 { return pick(u).DuringP99 }),
 			Longest:   of(func(u *upkeep) float64 { return pick(u).Longest }),
 			Ops:       int64(of(func(u *upkeep) float64 { return float64(pick(u).Ops) })),
@@ -225,8 +227,8 @@ func (r report) upkeepTable() string {
 			continue
 		}
 		if b.Len() == 0 {
-			b.WriteString("\nWhat an operator's work does to clients: p99 without it, with it, their ratio, the longest call, and calls refused.\n\n")
-			b.WriteString("| work | server | seconds | file MB | put p99 ms | ratio | longest ms | refused | get p99 ms | ratio | longest ms | refused |\n")
+			b.WriteString("\nWhat an operator's work does to clients: p99 without it, with it, their ratio, p99.9 without it, the longest call with it, and calls refused.\n\n")
+			b.WriteString("| work | server | seconds | file MB | put p99 ms | ratio | p99.9 → longest ms | refused | get p99 ms | ratio | p99.9 → longest ms | refused |\n")
 			b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		}
 		var sides [2][]sample
@@ -246,7 +248,7 @@ func (r report) upkeepTable() string {
 
 // String renders a calm as columns of the table.
 func (c calm) String() string {
-	return fmt.Sprintf("%s → %s | %s | %s | %d of %d", digits(c.QuietP99), digits(c.DuringP99), times(c.DuringP99, c.QuietP99), digits(c.Longest), c.Refused, c.Ops)
+	return fmt.Sprintf("%s → %s | %s | %s → %s | %d of %d", digits(c.QuietP99), digits(c.DuringP99), times(c.DuringP99, c.QuietP99), digits(c.QuietP999), digits(c.Longest), c.Refused, c.Ops)
 }
 
 func (w workResult) isUpkeep() bool { return len(w.Rounds) > 0 && w.Rounds[0].A.Upkeep != nil }
