@@ -20,8 +20,9 @@ const (
 // a flush of very many would keep processor and disk from everybody else. How many pages it is depends on whether neighbours go together. How
 // long a flush takes says little of that: mostly it waits for its turn.
 type pace struct {
-	removals int   // in the next step
-	written  int64 // bytes by the flush of the last one
+	removals int    // in the next step
+	written  int64  // bytes by the flush of the last one
+	applied  uint64 // index when it was done
 }
 
 // budget is what the next step of a compaction may do at most.
@@ -57,12 +58,14 @@ func (p *pace) rest(left, batch int, since, shortest time.Duration) time.Duratio
 	return max(shortest, min(time.Duration(min(share, 1)*float64(removalRest)), (removalTime-since)/time.Duration(steps)))
 }
 
-// compactionPause is the time from one step of a compaction to the next.
+// compactionPause is the time from one step of a compaction to the next. There is no need to rest where nobody writes.
 func (n *Node) compactionPause() time.Duration {
 	n.applyMu.Lock()
 	defer n.applyMu.Unlock()
-	m := n.cfg.Applier.Machine()
-	if !m.Removing() {
+	m, applied := n.cfg.Applier.Machine(), n.applied.Load()
+	idle := applied == n.pace.applied
+	n.pace.applied = applied
+	if idle || !m.Removing() {
 		return n.cfg.CompactionPause
 	}
 	return n.pace.rest(m.Removals(), n.cfg.CompactionBatch, time.Since(n.compactionBegan), n.cfg.CompactionPause)
