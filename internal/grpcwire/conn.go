@@ -26,10 +26,13 @@ import (
 type conn struct {
 	server *Server
 	net    net.Conn
-	base   context.Context // of all calls: it has the peer, and never ends
-	in     input
-	blocks blocks
-	work   work
+	// vectored is net if that writes many pieces at once, or nil; pieces is the list that who writes gives it.
+	vectored vectored
+	pieces   net.Buffers
+	base     context.Context // of all calls: it has the peer, and never ends
+	in       input
+	blocks   blocks
+	work     work
 
 	mu struct {
 		sync.Mutex
@@ -60,10 +63,10 @@ type work struct {
 }
 
 func newConn(s *Server, socket net.Conn) *conn {
-	c := &conn{server: s, net: socket, blocks: blocks{decoder: newDecoder(s.static)}}
+	c := &conn{server: s, net: socket, vectored: vectoredOf(socket), blocks: blocks{decoder: newDecoder(s.static)}}
 	c.work.direct = make([][]*Call, len(s.handlers))
 	c.mu.windows = newWindows()
-	c.mu.outgoing = outgoing{sendWindow: windowStart, initial: windowStart}
+	c.mu.outgoing = outgoing{sendWindow: windowStart, initial: windowStart, frameBytes: frameBytesMax}
 	c.mu.patience = patience{tokens: patienceMax}
 	return c
 }
@@ -170,6 +173,10 @@ func (c *conn) finish(err error) {
 	}
 	_ = c.net.Close()
 	c.awaitWriter()
+	c.mu.Lock()
+	c.mu.broken = true
+	c.forgive()
+	c.mu.Unlock()
 }
 
 // farewell writes what is left and lets the client read it: closing at once could take it away again.

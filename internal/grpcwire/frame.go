@@ -121,7 +121,10 @@ func (c *conn) settings(f *frame) error {
 	return c.spend(1 + len(f.payload)/6)
 }
 
-// setting takes note of a setting (RFC 9113, section 6.5.2). What we send fits every frame size that a client may set.
+// frameBytesMost bounds the DATA frames to clients that take larger ones than frameBytesMax. All other frames fit every client.
+const frameBytesMost = 64 << 10
+
+// setting takes note of a setting (RFC 9113, section 6.5.2).
 func (c *conn) setting(id http2.SettingID, v uint32) error {
 	switch id {
 	case http2.SettingEnablePush:
@@ -134,6 +137,7 @@ func (c *conn) setting(id http2.SettingID, v uint32) error {
 		if v < frameBytesMax || v > 1<<24-1 {
 			return protocolError("frame size out of bounds")
 		}
+		c.mu.frameBytes = min(int(v), frameBytesMost)
 	case http2.SettingHeaderTableSize:
 		c.resizeTable(v)
 	}

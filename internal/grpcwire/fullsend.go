@@ -13,11 +13,14 @@ import (
 // sendAll sends a message, whose buffers may fill only when they are read: one after the other, each freed after its last byte has been sent.
 func (t *call) sendAll(data mem.BufferSlice, encoding string, compressed bool) error {
 	if b, ok := whole(data); ok {
-		return t.sendPiece(newPiece(b, len(b), compressed), encoding, queueMax)
+		p := newPiece(b, len(b), compressed)
+		p.lend = true // nobody changes them any more
+		return t.sendPiece(p, encoding, queueMax)
 	}
 	t.partial = true
 	p := newPiece(nil, data.Len(), compressed)
 	for i, b := range data {
+		p.lend = true
 		err := status.Error(codes.Internal, "grpc: message shorter than it was said to be")
 		if p.data = b.ReadOnlyData(); len(p.data) == b.Len() {
 			err = t.sendPiece(p, encoding, 0)
@@ -42,7 +45,7 @@ func whole(data mem.BufferSlice) ([]byte, bool) {
 	return b, ok && len(data) == 1
 }
 
-// sendPiece sends a piece, and waits until at most so many bytes of the call wait to be sent.
+// sendPiece sends a piece, and waits until at most so many bytes of the call wait to be sent; with none also until nobody reads what was lent.
 func (t *call) sendPiece(p piece, encoding string, mayWait int) error {
 	c := t.conn
 	c.mu.Lock()
@@ -54,7 +57,7 @@ func (t *call) sendPiece(p piece, encoding string, mayWait int) error {
 	if p.size() > 0 {
 		c.send(&t.stream, p)
 	}
-	for t.leaving.queued > mayWait {
+	for t.leaving.queued > mayWait || mayWait == 0 && t.lentBytes > 0 {
 		if err := t.awaitSent(mayWait); err != nil {
 			return err
 		}
@@ -83,6 +86,11 @@ func (t *call) awaitSent(mayWait int) error {
 	c.mu.Lock()
 	if mayWait == 0 && len(t.queue) > 0 {
 		c.discard(&t.stream) // the bytes are not ours any more
+	}
+	for mayWait == 0 && t.lentBytes > 0 { // they are being written: until that ends, or fails
+		c.mu.Unlock()
+		<-t.waiter
+		c.mu.Lock()
 	}
 	c.mu.Unlock()
 	return t.over()

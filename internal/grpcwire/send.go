@@ -22,6 +22,7 @@ type leaving struct {
 	credit     int // what the client's window for the stream takes; less than 0 after it was made smaller
 	queue      []piece
 	queued     int // bytes of queue
+	lentBytes  int // lent to who writes
 	active     bool
 	next       *stream // in the connection's list of active ones
 	headerSent bool
@@ -35,6 +36,8 @@ type piece struct {
 	prefix [prefixBytes]byte
 	head   int // bytes of prefix still to be sent
 	data   []byte
+	// lend says that they may be written from where they are: they stay as they are until they have been written.
+	lend bool
 	// borrowed says that the bytes stay as they are only as long as the call of send takes.
 	borrowed bool
 }
@@ -59,7 +62,7 @@ func newPiece(data []byte, length int, compressed bool) piece {
 
 // send sends a piece now, as far as that may be, and keeps the rest until it may be sent. The header has been sent.
 func (c *conn) send(s *stream, p piece) {
-	if n := p.size(); len(s.queue) == 0 && n <= frameBytesMax && n <= s.credit && n <= c.mu.sendWindow && len(c.mu.out) < outHigh {
+	if n := p.size(); len(s.queue) == 0 && n <= frameBytesMax && n <= s.credit && n <= c.mu.sendWindow && !c.crowded() {
 		c.reserve(frameHeaderBytes + n)
 		b := appendFrameHeader(c.mu.out, n, http2.FrameData, 0, s.id)
 		b = append(b, p.prefix[prefixBytes-p.head:]...)
@@ -69,7 +72,7 @@ func (c *conn) send(s *stream, p piece) {
 	}
 	s.queue = append(s.queue, p)
 	s.queued += p.size()
-	for c.mu.active.head == nil && len(s.queue) > 0 && s.credit > 0 && c.mu.sendWindow > 0 && len(c.mu.out) < outHigh {
+	for c.mu.active.head == nil && len(s.queue) > 0 && s.credit > 0 && c.mu.sendWindow > 0 && !c.crowded() {
 		c.moveFrame(s)
 	}
 	if n := len(s.queue); n > 0 && p.borrowed {
@@ -106,7 +109,7 @@ func (c *conn) activate(s *stream) {
 
 // pump moves what streams have into out, a frame from each in turn.
 func (c *conn) pump() {
-	for c.mu.sendWindow > 0 && len(c.mu.out) < outHigh {
+	for c.mu.sendWindow > 0 && !c.crowded() {
 		s := c.mu.active.pop()
 		if s == nil {
 			return
@@ -129,14 +132,18 @@ func (c *conn) pump() {
 
 // moveFrame moves one frame of a stream's queue into out.
 func (c *conn) moveFrame(s *stream) {
-	n := min(frameBytesMax, s.credit, c.mu.sendWindow, s.queued)
-	c.reserve(frameHeaderBytes + n)
+	n := min(c.mu.frameBytes, s.credit, c.mu.sendWindow, s.queued)
+	if s.queue[0].lend && c.vectored != nil {
+		c.reserve(frameHeaderBytes + prefixBytes)
+	} else {
+		c.reserve(frameHeaderBytes + n)
+	}
 	c.mu.out = appendFrameHeader(c.mu.out, n, http2.FrameData, 0, s.id)
 	c.spent(s, n)
 	s.queued -= n
 	taken := 0
 	for i := range s.queue {
-		n = c.movePiece(&s.queue[i], n)
+		n = c.movePiece(s, &s.queue[i], n)
 		if s.queue[i].size() > 0 {
 			break
 		}
@@ -151,14 +158,18 @@ func (c *conn) moveFrame(s *stream) {
 	}
 }
 
-// movePiece moves at most n bytes of a piece, and returns how many are left of n.
-func (c *conn) movePiece(p *piece, n int) int {
+// movePiece moves at most n bytes of a piece of a stream, and returns how many are left of n.
+func (c *conn) movePiece(s *stream, p *piece, n int) int {
 	k := min(n, p.head)
 	c.mu.out = append(c.mu.out, p.prefix[prefixBytes-p.head:prefixBytes-p.head+k]...)
 	p.head -= k
 	n -= k
 	k = min(n, len(p.data))
-	c.mu.out = append(c.mu.out, p.data[:k]...)
+	if p.lend && k >= lendFrom && c.vectored != nil {
+		c.lend(s, p.data[:k])
+	} else {
+		c.mu.out = append(c.mu.out, p.data[:k]...)
+	}
 	p.data = p.data[k:]
 	return n - k
 }

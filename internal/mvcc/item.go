@@ -37,10 +37,10 @@ func (v version) tombstone() bool { return v.number == 0 }
 //  3. more is nil exactly if the item has no past and no lease, and its head is
 //     a tombstone or the first put of its generation.
 type item struct {
-	main int64  // revision of head
-	sub  uint32 //
-	dead bool   // head is a tombstone
-	more *more
+	main   int64  // revision of head
+	sub    uint32 //
+	length uint32 // of head's record in bytes, and one more; 0: head is a tombstone
+	more   *more
 }
 
 // more is what an item has more than others.
@@ -55,13 +55,22 @@ type more struct {
 // so many changes does not fit into any memory.
 const subMost = math.MaxUint32
 
-// makeItem returns the item with the newest version head.
-func makeItem(head version, lease int64, past []version) item {
-	if head.rev.Sub > subMost {
-		panic(fmt.Sprintf("mvcc: expected a sub revision up to %d, found %d", int64(subMost), head.rev.Sub))
+// recordMost is the length of the longest record that an item can be of. No file
+// holds one.
+const recordMost = math.MaxUint32 - 1
+
+// makeItem returns the item with the newest version head, whose record has so
+// many bytes.
+func makeItem(head version, bytes int, lease int64, past []version) item {
+	if head.rev.Sub > subMost || int64(bytes) > recordMost {
+		panic(fmt.Sprintf("mvcc: expected a sub revision up to %d and a record of up to %d bytes, found %d and %d",
+			int64(subMost), int64(recordMost), head.rev.Sub, bytes))
 	}
-	it := item{main: head.rev.Main, sub: uint32(head.rev.Sub), dead: head.tombstone()}
-	first := it.dead || head.number == 1 && head.created == head.rev.Main
+	it := item{main: head.rev.Main, sub: uint32(head.rev.Sub)}
+	if !head.tombstone() {
+		it.length = uint32(bytes) + 1
+	}
+	first := !it.live() || head.number == 1 && head.created == head.rev.Main
 	if len(past) > 0 || lease != 0 || !first {
 		it.more = &more{created: head.created, number: head.number, lease: lease, past: past}
 	}
@@ -72,7 +81,7 @@ func makeItem(head version, lease int64, past []version) item {
 func (it *item) head() version {
 	v := version{rev: schema.Rev{Main: it.main, Sub: int64(it.sub)}}
 	switch {
-	case it.dead:
+	case !it.live():
 	case it.more != nil:
 		v.created, v.number = it.more.created, it.more.number
 	default:
@@ -97,7 +106,20 @@ func (it *item) past() []version {
 	return it.more.past
 }
 
-func (it *item) live() bool { return !it.dead }
+func (it *item) live() bool { return it.length != 0 }
+
+// bytes is the length of head's record, 0 if that is a tombstone.
+func (it *item) bytes() int { return max(0, int(it.length)-1) }
+
+// recordAt is where the record of liveAt is, and its length: less than 0 if that
+// is not known.
+func (it *item) recordAt(rev int64) (at schema.Rev, bytes int, ok bool) {
+	if it.main <= rev {
+		return schema.Rev{Main: it.main, Sub: int64(it.sub)}, it.bytes(), it.live()
+	}
+	v, ok := it.liveAt(rev)
+	return v.rev, -1, ok
+}
 
 // len is the number of versions, and version(i) the i-th oldest.
 func (it *item) len() int { return len(it.past()) + 1 }
@@ -136,9 +158,9 @@ func (it *item) liveAt(rev int64) (v version, ok bool) {
 	return v, ok && !v.tombstone()
 }
 
-// follow returns the item after a further change.
-func (it *item) follow(v version, lease int64) item {
-	return makeItem(v, lease, append(it.past(), it.head()))
+// follow returns the item after a further change, whose record has so many bytes.
+func (it *item) follow(v version, bytes int, lease int64) item {
+	return makeItem(v, bytes, lease, append(it.past(), it.head()))
 }
 
 // before returns the revision of the live version that the event at v
@@ -188,7 +210,7 @@ func (it *item) prune(c int64, drop func(version)) (kept item, dropped int) {
 	if n < len(past) {
 		stay = append(stay, past[n:]...)
 	}
-	return makeItem(it.head(), it.lease(), slices.Clip(stay)), dropped
+	return makeItem(it.head(), it.bytes(), it.lease(), slices.Clip(stay)), dropped
 }
 
 // find returns the position of the version with exactly that revision.

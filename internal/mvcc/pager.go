@@ -1,8 +1,11 @@
 package mvcc
 
 import (
+	"slices"
+
 	"github.com/quoin-kv/quoin/internal/kverr"
 	"github.com/quoin-kv/quoin/internal/ordtree"
+	"github.com/quoin-kv/quoin/internal/schema"
 )
 
 // Pager yields the records of a query piece by piece, in key order, without
@@ -15,9 +18,11 @@ type Pager struct {
 	sp    span  // what is still to come
 	left  int64 // records until the limit; negative = no limit
 
-	found   []match // arrays of the last piece, to be used again
+	// The last piece. Its arrays are used again.
+	found   []match // with KeysOnly
+	revs    []schema.Rev
+	sizes   []int // -1: not known
 	records [][]byte
-	sizes   []int
 }
 
 // Pager starts reading a query piece by piece. It uses the query's range,
@@ -45,7 +50,7 @@ func (v *View) Pager(q Query) (*Pager, error) {
 // independently.
 func (p *Pager) Clone() *Pager {
 	c := *p
-	c.found, c.records = nil, nil
+	c.found, c.revs, c.sizes, c.records = nil, nil, nil, nil
 	return &c
 }
 
@@ -72,72 +77,74 @@ func (p *Pager) Move(v *View) error {
 // Next returns the next records, at most n and at least one; none means the
 // end. They are valid until the view that the pager reads is released, the list
 // of them until the next call.
-func (p *Pager) Next(n int) ([][]byte, error) {
-	found := p.advance(n)
+func (p *Pager) Next(n int) (_ [][]byte, err error) {
 	switch {
-	case len(found) == 0:
+	case p.advance(n) == 0:
 		return nil, nil
 	case p.q.KeysOnly:
-		return keyRecords(found), nil
+		return keyRecords(p.found), nil
 	}
-	return p.read(found)
+	p.records, err = p.view.appendRecords(p.records[:0], p.revs)
+	return p.records, err
 }
 
 // Sizes is Next for those who want to know only how long the records are, in
 // bytes. The list is valid until the next call.
 func (p *Pager) Sizes(n int) ([]int, error) {
-	found := p.advance(n)
-	if !p.q.KeysOnly {
-		var err error
-		p.sizes, err = p.view.sizes(p.sizes[:0], found)
-		return p.sizes, err
+	if p.advance(n) == 0 {
+		return nil, nil
 	}
-	p.sizes = p.sizes[:0]
-	for _, record := range keyRecords(found) {
-		p.sizes = append(p.sizes, len(record))
+	if p.q.KeysOnly {
+		for i, record := range keyRecords(p.found) {
+			p.sizes[i] = len(record)
+		}
+		return p.sizes, nil
 	}
-	return p.sizes, nil
+	return p.sizes, p.view.measure(p.sizes, p.revs)
 }
 
-// advance finds the next records, at most n; none means the end.
-func (p *Pager) advance(n int) []match {
+// advance finds the next records, at most n, and returns their number; 0 means
+// the end.
+func (p *Pager) advance(n int) int {
 	if p.left >= 0 {
 		n = int(min(int64(n), p.left))
 	}
 	if n <= 0 {
-		return nil
+		return 0
 	}
-	found := p.take(n)
+	last, found := p.take(n)
 	if p.left >= 0 {
-		p.left -= int64(len(found))
+		p.left -= int64(found)
 	}
-	if len(found) < n {
+	if found < n {
 		p.left = 0
 	} else {
-		p.skipTo(found[n-1].key)
+		p.skipTo(last)
 	}
 	return found
 }
 
-// read is the records of what was found.
-func (p *Pager) read(found []match) (_ [][]byte, err error) {
-	p.records, err = p.view.appendRecords(p.records[:0], found)
-	return p.records, err
-}
-
-func (p *Pager) take(n int) []match {
+// take finds the next n records, or as many as there are.
+func (p *Pager) take(n int) (last ordtree.Key, found int) {
 	kind := ordtree.All
 	if p.at >= p.view.head {
 		kind = ordtree.Counted
 	}
-	p.found = p.found[:0]
+	p.found, p.revs, p.sizes = p.found[:0], slices.Grow(p.revs[:0], n), slices.Grow(p.sizes[:0], n)
 	p.sp.ascend(p.view.tree, kind, func(key ordtree.Key, it item) bool {
-		if v, ok := it.liveAt(p.at); ok {
+		rev, bytes, ok := it.recordAt(p.at)
+		if !ok {
+			return true
+		}
+		p.revs, p.sizes = append(p.revs, rev), append(p.sizes, bytes)
+		if p.q.KeysOnly {
+			v, _ := it.liveAt(p.at)
 			p.found = append(p.found, match{key, v})
 		}
-		return len(p.found) < n
+		last = key
+		return len(p.revs) < n
 	})
-	return p.found
+	return last, len(p.revs)
 }
 
 // skipTo moves the start of what is to come behind the key.

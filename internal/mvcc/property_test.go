@@ -56,8 +56,8 @@ func (d *drops) check() {
 
 func (it *item) check() {
 	head := it.head()
-	expect(head.tombstone() == it.dead, "a tombstone exactly if dead, found %+v", head)
-	plain := len(it.past()) == 0 && it.lease() == 0 && (it.dead || head.number == 1 && head.created == it.main)
+	expect(head.tombstone() == !it.live(), "a tombstone exactly if dead, found %+v", head)
+	plain := len(it.past()) == 0 && it.lease() == 0 && (!it.live() || head.number == 1 && head.created == it.main)
 	expect(plain == (it.more == nil), "more exactly if needed, found %+v", it)
 	for i := 1; i < it.len(); i++ {
 		a, b := it.version(i-1), it.version(i)

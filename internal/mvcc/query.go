@@ -325,16 +325,30 @@ func (src *source) read(found []match) ([][]byte, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
-	return src.appendRecords(make([][]byte, 0, len(found)), found)
+	return src.appendRecords(make([][]byte, 0, len(found)), revsOf(found))
 }
 
-// sizes appends the lengths of the records of what was found.
-func (v *View) sizes(out []int, found []match) ([]int, error) {
-	out, err := v.reader.Sizes(out, revsOf(found))
-	if err != nil {
-		return nil, fmt.Errorf("mvcc: sizes of %d records: %w", len(found), err)
+// measure fills in the sizes that are below 0: those of the records at revs.
+func (v *View) measure(sizes []int, revs []schema.Rev) error {
+	var unknown []schema.Rev
+	for i, bytes := range sizes {
+		if bytes < 0 {
+			unknown = append(unknown, revs[i])
+		}
 	}
-	return out, nil
+	if len(unknown) == 0 {
+		return nil
+	}
+	found, err := v.reader.Sizes(nil, unknown)
+	if err != nil {
+		return fmt.Errorf("mvcc: sizes of %d records: %w", len(unknown), err)
+	}
+	for i, bytes := range sizes {
+		if bytes < 0 {
+			sizes[i], found = found[0], found[1:]
+		}
+	}
+	return nil
 }
 
 func revsOf(found []match) []schema.Rev {
@@ -345,12 +359,12 @@ func revsOf(found []match) []schema.Rev {
 	return revs
 }
 
-// appendRecords reads the records of what was found.
-func (src *source) appendRecords(records [][]byte, found []match) ([][]byte, error) {
+// appendRecords reads the records of puts.
+func (src *source) appendRecords(records [][]byte, revs []schema.Rev) ([][]byte, error) {
 	many, ok := src.records.(Reader)
-	if !ok || len(found) == 1 {
-		for _, m := range found {
-			record, err := src.record(m.v.rev)
+	if !ok || len(revs) == 1 {
+		for _, rev := range revs {
+			record, err := src.record(rev)
 			if err != nil {
 				return nil, err
 			}
@@ -358,9 +372,9 @@ func (src *source) appendRecords(records [][]byte, found []match) ([][]byte, err
 		}
 		return records, nil
 	}
-	records, err := many.Records(records, revsOf(found))
+	records, err := many.Records(records, revs)
 	if err != nil {
-		return nil, fmt.Errorf("mvcc: records of %d revisions: %w", len(found), err)
+		return nil, fmt.Errorf("mvcc: records of %d revisions: %w", len(revs), err)
 	}
 	return records, nil
 }

@@ -82,6 +82,9 @@ func (s *Store) loadRecord(rev schema.Rev, tombstone bool, record []byte) error 
 	if err := plausible(rev); err != nil {
 		return err
 	}
+	if int64(len(record)) > recordMost {
+		return fmt.Errorf("mvcc: record of revision %d/%d has %d bytes", rev.Main, rev.Sub, len(record))
+	}
 	var kv schema.KeyValue
 	if err := kv.Unmarshal(record); err != nil {
 		return fmt.Errorf("mvcc: record of revision %d/%d: %w", rev.Main, rev.Sub, err)
@@ -91,8 +94,8 @@ func (s *Store) loadRecord(rev schema.Rev, tombstone bool, record []byte) error 
 		v.created, v.number = kv.CreateRevision, max(1, kv.Version)
 		lease = kv.Lease
 	}
-	if old, ok := s.tree.Set(kv.Key, makeItem(v, lease, nil), !tombstone); ok {
-		s.tree.Set(kv.Key, old.follow(v, lease), !tombstone)
+	if old, ok := s.tree.Set(kv.Key, makeItem(v, len(record), lease, nil), !tombstone); ok {
+		s.tree.Set(kv.Key, old.follow(v, len(record), lease), !tombstone)
 	}
 	return nil
 }

@@ -81,19 +81,21 @@ func (t *Tx) Put(key, value []byte, lease int64) PutInfo {
 	old, found := s.tree.Get(key)
 	v := version{rev: rev, created: rev.Main, number: 1}
 	info := PutInfo{Rev: rev, Created: true}
-	next := makeItem(v, lease, nil)
-	if found {
-		if old.live() {
-			info.Created, info.Prev = false, old.public()
-			v.created, v.number = info.Prev.Create, info.Prev.Version+1
-		}
-		next = old.follow(v, lease)
+	if found && old.live() {
+		info.Created, info.Prev = false, old.public()
+		v.created, v.number = info.Prev.Create, info.Prev.Version+1
 	}
-	kv := schema.KeyValue{
+	record := s.encode(&schema.KeyValue{
 		Key: key, Value: value, Lease: lease,
 		CreateRevision: v.created, ModRevision: rev.Main, Version: v.number,
+	})
+	var next item
+	if found {
+		next = old.follow(v, len(record.record), lease)
+	} else {
+		next = makeItem(v, len(record.record), lease, nil)
 	}
-	t.change(info.Prev, next, s.encode(&kv))
+	t.change(info.Prev, next, record)
 	return info
 }
 
@@ -109,7 +111,7 @@ func (t *Tx) DeleteRange(key, end []byte) []Deleted {
 	})
 	for i, d := range gone {
 		kv := schema.KeyValue{Key: d.Key}
-		tombstone := old[i].follow(version{rev: t.nextRev()}, 0)
+		tombstone := old[i].follow(version{rev: t.nextRev()}, 0, 0)
 		t.change(d.Prev, tombstone, t.s.encode(&kv))
 	}
 	return gone

@@ -12,6 +12,18 @@ const fieldKVs = 2
 // AppendRangeStart appends what stands before the records.
 func AppendRangeStart(b []byte, h ResponseHeader) []byte { return AppendHeaderResponse(b, h) }
 
+// AppendRangeChunkStart appends what stands before the records of a chunk: these
+// and what AppendRangeEnd appends have so many bytes. The last chunk has a header.
+func AppendRangeChunkStart(b []byte, h *ResponseHeader, bytes int) []byte {
+	var header []byte
+	if h != nil {
+		header = AppendRangeStart(nil, *h)
+	}
+	b = protowire.AppendTag(b, 1, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(len(header)+bytes))
+	return append(b, header...)
+}
+
 // AppendRangeRecords appends a run of encoded records.
 func AppendRangeRecords(b []byte, records [][]byte) []byte {
 	for _, r := range records {

@@ -38,3 +38,23 @@ func TestPieces(t *testing.T) {
 		}
 	}
 }
+
+// TestChunkInPieces: start, records and end of a chunk are what AppendRangeChunk makes of them at once.
+func TestChunkInPieces(t *testing.T) {
+	h := request.ResponseHeader{ClusterID: 1 << 60, MemberID: 2, Revision: 3000, RaftTerm: 4}
+	for _, records := range [][][]byte{nil, {{}}, {[]byte("one"), bytes.Repeat([]byte("x"), 300)}} {
+		for _, header := range []*request.ResponseHeader{nil, &h, {}} {
+			r := request.RangeResult{KVs: records}
+			var tail []byte
+			if header != nil {
+				r.More, r.Count = true, 500
+				tail = request.AppendRangeEnd(nil, &r)
+			}
+			body := request.AppendRangeRecords(nil, records)
+			got := append(append(request.AppendRangeChunkStart(nil, header, len(body)+len(tail)), body...), tail...)
+			if want := request.AppendRangeChunk(nil, header, &r); !bytes.Equal(got, want) {
+				t.Errorf("%d records, header %v: %x, expected %x", len(records), header, got, want)
+			}
+		}
+	}
+}

@@ -14,9 +14,8 @@ import (
 // the memory that it needs while it is under way, which for a long list is that of a few pieces.
 const (
 	smallAnswerBytes = 64 << 10  // up to here an answer is small
-	pieceBytes       = 256 << 10 // from here on a list is encoded in pieces of this size, each when it is sent
-	smallListKeys    = 1000      // up to here a list is collected before its size is known
-	collectedKeysMax = 10_000    // longer lists are read twice: once for their size, and then piece by piece
+	pieceBytes       = 512 << 10 // from here on a list is encoded in pieces of this size, each when it is sent
+	smallListKeys    = 1000      // up to here a list is collected before its size is known; longer ones that come in the order of their keys are not
 	keyCostBytes     = 64        // what a collected key costs, without its record
 	pieceCostBytes   = 96        // what a planned piece costs: its line in the plan and its buffer's head
 )
@@ -321,7 +320,7 @@ func (r *reading) end() {
 func (r *reading) keep(l *Large) Answer {
 	l.mu.view, l.mu.hold = r.view, r.hold
 	r.svc.answers.add(l)
-	l.mu.hold.resize(int64(2*pieceBytes + len(l.plan)*pieceCostBytes))
+	l.mu.hold.resize(int64(min(l.bytes, 2*pieceBytes) + len(l.plan)*pieceCostBytes))
 	r.view, r.hold = nil, hold{}
 	return Answer{Large: l}
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"math"
 
 	"github.com/quoin-kv/quoin/internal/machine"
 	"github.com/quoin-kv/quoin/internal/mvcc"
@@ -29,7 +30,7 @@ func (r *reading) answer(q mvcc.Query) (a Answer, again bool, err error) {
 		return Answer{}, false, err
 	case keys <= smallListKeys:
 		return r.short(q)
-	case keys <= collectedKeysMax || !pageable(q):
+	case !pageable(q):
 		return r.list(q, keys)
 	}
 	return r.pages(q)
@@ -137,22 +138,28 @@ func (r *reading) pages(q mvcc.Query) (a Answer, again bool, err error) {
 	r.svc.pages.remember(q, r.view, pager.More())
 	h := r.svc.headerAt(r.view.Rev())
 	from := &pagerSource{pager.Clone()}
-	var p planner
+	p, _, err := r.measure(pager, math.MaxInt64)
+	if err != nil {
+		return Answer{}, false, err
+	}
+	end := request.RangeResult{More: pager.More(), Count: pager.Count()}
+	l := p.large(r.svc, from, request.AppendRangeStart(nil, h), request.AppendRangeEnd(nil, &end))
+	return r.keep(l), false, nil
+}
+
+// measure plans the pieces of the next records, at most so many, and tells how many there are.
+func (r *reading) measure(pager *mvcc.Pager, most int64) (p planner, records int64, err error) {
 	for {
-		sizes, err := pager.Sizes(measuredKeys)
-		if err != nil {
-			return Answer{}, false, err
+		sizes, err := pager.Sizes(int(min(measuredKeys, most-records)))
+		if len(sizes) == 0 || err != nil {
+			return p, records, err
 		}
-		if len(sizes) == 0 {
-			break
-		}
+		records += int64(len(sizes))
 		for _, bytes := range sizes {
 			p.add(bytes)
 		}
 		if err := r.ctx.Err(); err != nil {
-			return Answer{}, false, err
+			return p, records, err
 		}
 	}
-	end := request.RangeResult{More: pager.More(), Count: pager.Count()}
-	return r.keep(p.large(r.svc, from, request.AppendRangeStart(nil, h), request.AppendRangeEnd(nil, &end))), false, nil
 }

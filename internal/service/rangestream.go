@@ -25,8 +25,8 @@ func (s *Service) RangeStream(ctx context.Context, raw []byte, send func(chunk [
 }
 
 // AnswerRangeStream answers a RangeRequest in chunks, each handed to send, which closes what is large. The chunks merged are what Range
-// answers; header, count and more come with the last one. Between two chunks no view is held, so a slow client costs the chunks that it has
-// not taken, and for those there must be room.
+// answers; header, count and more come with the last one. A chunk is encoded piece by piece as the client takes it, each piece from the newest
+// view, so a slow client costs a piece of each chunk that it has not taken, and for those there must be room.
 func (s *Service) AnswerRangeStream(ctx context.Context, raw []byte, send func(chunk Answer) error) error {
 	var r request.Range
 	if err := r.Unmarshal(raw); err != nil {
@@ -68,19 +68,17 @@ func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request
 	chunks := chunker{svc: s, pager: pager, revision: view.Rev(), left: toCome(r, pager), size: chunkSize{s.cfg.MaxRequestBytes, firstChunkKeys}}
 	var room hold
 	for {
-		chunk, last, err := chunks.next()
-		view.Release()
+		chunk, bytes, last, err := chunks.next(&reading{svc: s, ctx: ctx, view: view, hold: room})
 		if err != nil {
-			room.release()
 			return err
 		}
-		if err := send(encoded(chunk, room)); err != nil || last {
+		if err := send(chunk); err != nil || last {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if room, err = s.roomForChunk(ctx, len(chunk)); err != nil {
+		if room, err = s.roomForChunk(ctx, bytes); err != nil {
 			return err
 		}
 		if view, err = s.member.View(); err != nil {
@@ -95,12 +93,12 @@ func (s *Service) streamInOrder(ctx context.Context, view *mvcc.View, r *request
 	}
 }
 
-// roomForChunk charges the next chunk, which is at most twice as large as the last one, or nearly so.
+// roomForChunk charges the next chunk, which is at most twice as large as the last one, or nearly so, and of which two pieces are in memory.
 func (s *Service) roomForChunk(ctx context.Context, last int) (hold, error) {
 	if last <= smallAnswerBytes {
 		return hold{}, nil
 	}
-	return s.charge(ctx, 2*int64(last))
+	return s.charge(ctx, int64(min(2*last, 2*pieceBytes)))
 }
 
 // streamable refuses what cannot be answered piece by piece.
@@ -156,26 +154,38 @@ type chunker struct {
 	size     chunkSize
 }
 
-// next encodes the next chunk.
-func (c *chunker) next() (chunk []byte, last bool, err error) {
-	var result request.RangeResult
-	if c.left > 0 {
-		if result.KVs, err = c.pager.Next(int(min(int64(c.size.keys), c.left))); err != nil {
-			return nil, false, err
-		}
-		if len(result.KVs) == 0 {
-			return nil, false, errors.New("service: a range ended before its count was reached")
-		}
+// next plans the next chunk, and encodes it if it is small. It takes over what r has.
+func (c *chunker) next(r *reading) (chunk Answer, bytes int, last bool, err error) {
+	defer r.end()
+	from := &pagerSource{c.pager.Clone()}
+	p, records, err := r.measure(c.pager, min(int64(c.size.keys), c.left))
+	switch {
+	case err != nil:
+		return Answer{}, 0, false, err
+	case records == 0 && c.left > 0:
+		return Answer{}, 0, false, errors.New("service: a range ended before its count was reached")
 	}
-	c.left -= int64(len(result.KVs))
-	if c.left > 0 {
-		chunk = request.AppendRangeChunk(nil, nil, &result)
-		c.size.adapt(len(chunk))
-		return chunk, false, nil
+	c.left -= records
+	last = c.left == 0
+	head, tail := c.frame(p.total, last)
+	l := p.large(c.svc, from, head, tail)
+	c.size.adapt(l.bytes)
+	if l.bytes > smallAnswerBytes && (!r.hold.empty() || len(l.plan) > 1) {
+		return r.keep(l), l.bytes, last, nil
 	}
-	result.Count, result.More = c.pager.Count(), c.pager.More()
+	b, err := l.encode(make([]byte, 0, l.bytes), l.plan[0])
+	return r.whole(b), l.bytes, last, err
+}
+
+// frame is what stands before and behind so many bytes of records.
+func (c *chunker) frame(records int, last bool) (head, tail []byte) {
+	if !last {
+		return request.AppendRangeChunkStart(nil, nil, records), nil
+	}
+	end := request.RangeResult{Count: c.pager.Count(), More: c.pager.More()}
 	h := c.svc.headerAt(c.revision)
-	return request.AppendRangeChunk(nil, &h, &result), true, nil
+	tail = request.AppendRangeEnd(nil, &end)
+	return request.AppendRangeChunkStart(nil, &h, records+len(tail)), tail
 }
 
 // chunkSize is the number of keys of the next chunk. It follows the bytes of the ones before, to keep chunks near the size of a request.

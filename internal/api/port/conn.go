@@ -3,6 +3,7 @@ package port
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"math"
 	"net"
 	"sync/atomic"
@@ -80,11 +81,8 @@ func (c *Conn) hurry() error {
 
 // Write writes, for as long as the client reads.
 func (c *Conn) Write(p []byte) (int, error) {
-	if now := time.Now(); now.UnixNano()-c.armed.Load() > int64(rearm) {
-		if err := c.Conn.SetWriteDeadline(now.Add(writeTimeout)); err != nil {
-			return 0, err
-		}
-		c.armed.Store(now.UnixNano())
+	if err := c.armWrite(); err != nil {
+		return 0, err
 	}
 	if c.out == nil {
 		return c.Conn.Write(p)
@@ -95,6 +93,33 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// armWrite sees to it that the next write has a deadline.
+func (c *Conn) armWrite() error {
+	now := time.Now()
+	if now.UnixNano()-c.armed.Load() <= int64(rearm) {
+		return nil
+	}
+	if err := c.Conn.SetWriteDeadline(now.Add(writeTimeout)); err != nil {
+		return err
+	}
+	c.armed.Store(now.UnixNano())
+	return nil
+}
+
+// WriteBuffers is Write of many pieces.
+func (c *Conn) WriteBuffers(pieces *net.Buffers) (int64, error) {
+	if c.out != nil {
+		return pieces.WriteTo(struct{ io.Writer }{c})
+	}
+	if err := c.armWrite(); err != nil {
+		return 0, err
+	}
+	return writeBuffers(c.Conn, pieces)
+}
+
+// Vectored reports whether WriteBuffers is one system call.
+func (c *Conn) Vectored() bool { return isVectored(c.Conn) }
 
 // SetDeadline sets both deadlines.
 func (c *Conn) SetDeadline(t time.Time) error {

@@ -178,6 +178,12 @@ func (g *guest) Close() error {
 	return g.Conn.Close()
 }
 
+// WriteBuffers writes many pieces.
+func (g *guest) WriteBuffers(pieces *net.Buffers) (int64, error) { return writeBuffers(g.Conn, pieces) }
+
+// Vectored reports whether WriteBuffers is one system call.
+func (g *guest) Vectored() bool { return isVectored(g.Conn) }
+
 // CloseWrite closes one half, where there are halves.
 func (g *guest) CloseWrite() error {
 	half, ok := g.Conn.(interface{ CloseWrite() error })

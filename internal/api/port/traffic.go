@@ -38,5 +38,18 @@ func (c *counted) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// WriteBuffers is Write of many pieces.
+func (c *counted) WriteBuffers(pieces *net.Buffers) (int64, error) {
+	bytes := 0
+	for _, p := range *pieces {
+		bytes += len(p)
+	}
+	c.to.sent(bytes)
+	return writeBuffers(c.Conn, pieces)
+}
+
+// Vectored reports whether WriteBuffers is one system call.
+func (c *counted) Vectored() bool { return isVectored(c.Conn) }
+
 // NetConn returns the connection whose bytes are counted.
 func (c *counted) NetConn() net.Conn { return c.Conn }

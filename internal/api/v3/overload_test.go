@@ -50,7 +50,7 @@ func slowest(t *testing.T, e *edge, length time.Duration) (longest time.Duration
 // TestOverloadByLists has fifty clients ask for everything and read nothing, with room for some of them: the others are refused, all of
 // them together cost a fraction of one list each, and puts go on meanwhile.
 func TestOverloadByLists(t *testing.T) {
-	const clients, budget = 50, 16 << 20
+	const clients, budget = 50, 32 << 20
 	e := startLarge(t, func(o *servicetest.Options) { o.Service.RangeBudgetBytes = budget })
 	before := heapInUse()
 	ctx, cancel := context.WithCancel(t.Context())
