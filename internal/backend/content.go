@@ -244,6 +244,20 @@ func (b bounds) check(pg *page, i int, key, last []byte) error {
 	return nil
 }
 
+// hold makes sure of the first and the last key of a page.
+func (b bounds) hold(pg *page) error {
+	for i := 0; i < pg.count; i += max(1, pg.count-1) {
+		key, err := pg.key(i)
+		if err != nil {
+			return err
+		}
+		if err := b.check(pg, i, key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *survey) page(id uint64, pg page, within bounds, depth int, fn visit) error {
 	if depth == pagesDeep {
 		return damaged(pg.offset, "tree of more than %d levels", pagesDeep)

@@ -240,7 +240,7 @@ func (t *tree) get(key []byte) (value []byte, at int64, err error) {
 	return value, pg.offsetOf(i), err
 }
 
-// treeCursor walks a tree in the order of keys, which it makes sure of.
+// treeCursor walks a tree in the order of keys, which it makes sure of, and of each page being where lookups look for its keys.
 type treeCursor struct {
 	tree  tree
 	stack []position
@@ -248,19 +248,21 @@ type treeCursor struct {
 }
 
 type position struct {
-	page page
-	i    int
+	page   page
+	i      int
+	within bounds
 }
 
 // seek goes to the first entry at or after key.
 func (c *treeCursor) seek(key []byte) (k, v []byte, err error) {
 	c.stack, c.last = c.stack[:0], nil
 	pg, err := c.tree.top()
+	within := bounds{}
 	for err == nil && !pg.leaf {
-		var child uint64
 		var i int
-		if i, child, err = pg.childFor(key); err == nil {
-			pg, err = c.descend(pg, i, child)
+		if i, _, err = pg.childFor(key); err == nil {
+			c.stack = append(c.stack, position{pg, i, within})
+			pg, within, err = c.below()
 		}
 	}
 	if err != nil {
@@ -270,17 +272,28 @@ func (c *treeCursor) seek(key []byte) (k, v []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c.stack = append(c.stack, position{pg, i - 1})
+	c.stack = append(c.stack, position{pg, i - 1, within})
 	return c.next()
 }
 
-// descend notes a position on the way down and returns the page below it.
-func (c *treeCursor) descend(pg page, i int, child uint64) (page, error) {
-	if len(c.stack) == pagesDeep {
-		return page{}, damaged(pg.offset, "tree of more than %d levels", pagesDeep)
+// below is the page below the position in a branch that was reached last. The branch says between which keys its keys are.
+func (c *treeCursor) below() (pg page, within bounds, err error) {
+	at := &c.stack[len(c.stack)-1]
+	if len(c.stack) > pagesDeep {
+		return page{}, within, damaged(at.page.offset, "tree of more than %d levels", pagesDeep)
 	}
-	c.stack = append(c.stack, position{pg, i})
-	return c.tree.pages.page(child)
+	low, child, err := at.page.branch(at.i)
+	within = bounds{low, at.within.high}
+	if err == nil && at.i+1 < at.page.count {
+		within.high, err = at.page.key(at.i + 1)
+	}
+	if err != nil {
+		return page{}, within, err
+	}
+	if pg, err = c.tree.pages.page(child); err != nil {
+		return page{}, within, err
+	}
+	return pg, within, within.hold(&pg)
 }
 
 // next goes to the next entry; a nil key is the end.
@@ -294,7 +307,7 @@ func (c *treeCursor) next() (k, v []byte, err error) {
 		if top.page.leaf {
 			return c.entry(top)
 		}
-		if err := c.down(top); err != nil {
+		if err := c.down(); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -314,21 +327,13 @@ func (c *treeCursor) entry(at *position) (k, v []byte, err error) {
 	return k, v, nil
 }
 
-// down goes to before the first entry of the page below a position in a branch.
-func (c *treeCursor) down(at *position) error {
-	_, child, err := at.page.branch(at.i)
-	if err != nil {
-		return err
+// down goes to before the first entry of the page below the position that was reached last.
+func (c *treeCursor) down() error {
+	pg, within, err := c.below()
+	if err == nil {
+		c.stack = append(c.stack, position{pg, -1, within})
 	}
-	if len(c.stack) > pagesDeep {
-		return damaged(at.page.offset, "tree of more than %d levels", pagesDeep)
-	}
-	pg, err := c.tree.pages.page(child)
-	if err != nil {
-		return err
-	}
-	c.stack = append(c.stack, position{pg, -1})
-	return nil
+	return err
 }
 
 // at is the offset of the entry that the cursor is at, 0 behind the last one.
