@@ -205,7 +205,7 @@ func TestDeposedLeaderRenewsNothing(t *testing.T) {
 // back: by then another leader has given them time.
 func TestDeposedLeaderEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const leases = 500
+		const leases = 1500
 		began := make(chan struct{}, leases)
 		c := servicetest.NewCluster(t, 3, func(o *servicetest.Options) {
 			o.Service.Metrics.LeaseExpired = func() { began <- struct{}{} }
