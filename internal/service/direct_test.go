@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -496,27 +497,30 @@ func BenchmarkGetBatch(b *testing.B) { benchmarkBatch(b, "get") }
 func BenchmarkTxnBatch(b *testing.B) { benchmarkBatch(b, "txn") }
 
 // TestDirectAllocations holds what the hottest calls allocate, in a batch of 64 and from here to the disks, of nobody and of users: tokens and
-// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why.
+// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why. Of some measurements the least
+// counts: a flush that falls into one is not what is asked for.
 func TestDirectAllocations(t *testing.T) {
-	for _, change := range []func(*servicetest.Options){nil, func(*servicetest.Options) {}, signed(t)} {
-		m := start(t)
-		text := ""
-		if change != nil {
-			m = start(t, change)
-		}
+	for _, one := range []struct {
+		users  bool
+		change func(*servicetest.Options)
+	}{{false, func(*servicetest.Options) {}}, {true, func(*servicetest.Options) {}}, {true, signed(t)}} {
+		m, text := start(t, one.change), ""
 		put(t, m, "key", "value")
-		if change != nil {
+		if one.users {
 			addUser(t, m, guard(t, m), "ada", "a", "z")
 			text = logIn(t, m, "ada")
 		}
-		for what, most := range map[string]float64{"put": 6, "get": 0.5, "txn": 22} {
+		for what, most := range map[string]float64{"put": 4, "get": 0.5, "txn": 18} {
 			calls, sum := hotCalls()[what]()
 			showing(calls, text)
-			each := testing.AllocsPerRun(200, func() {
-				sum.Add(len(calls))
-				m.ServeDirect(calls)
-				sum.Wait()
-			}) / batchCalls
+			each := math.Inf(1)
+			for range 5 {
+				each = min(each, testing.AllocsPerRun(50, func() {
+					sum.Add(len(calls))
+					m.ServeDirect(calls)
+					sum.Wait()
+				})/batchCalls)
+			}
 			t.Logf("%s: %.1f", what, each)
 			if each > most {
 				t.Errorf("a %s allocates %.1f times, at most %v are allowed", what, each, most)
