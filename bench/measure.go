@@ -152,7 +152,7 @@ func (p plan) compare(ctx context.Context, w work) (rounds []round, err error) {
 		rounds = append(rounds, round{A: samples[0], B: samples[1]})
 	}
 	if p.profile && !w.restarts {
-		for i := range servers {
+		for i := range commands {
 			if err := p.profileOf(ctx, w, i, loads[i], servers[i]); err != nil {
 				return nil, fmt.Errorf("%s: profile: %w", side(i), err)
 			}
