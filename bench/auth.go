@@ -103,13 +103,3 @@ func logIn(ctx context.Context, address string) (string, error) {
 	err := call(ctx, address, pathAuthenticate, theUser(), &answer)
 	return answer.Token, err
 }
-
-// settle brings what was written into the database file, and has later reads
-// look for it there: a member may go on reading from memory what was written
-// last.
-func settle(ctx context.Context, address string) error {
-	if err := call(ctx, address, pathDefragment, &etcdserverpb.DefragmentRequest{}, &etcdserverpb.DefragmentResponse{}); err != nil {
-		return err
-	}
-	return call(ctx, address, pathPut, &etcdserverpb.PutRequest{Key: []byte("settled")}, &etcdserverpb.PutResponse{})
-}

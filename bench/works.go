@@ -132,15 +132,29 @@ func firstKeys(n int) *etcdserverpb.RangeRequest {
 	return &etcdserverpb.RangeRequest{Key: keyAt(0), RangeEnd: keyAt(n)}
 }
 
-// plain is a work of unary calls over keys that are there.
+// plain is a work of unary calls over keys that are there, in the database
+// file.
 func plain(name, about string, keys, valueBytes int, n scale, u unary) work {
 	u.connections = n.connections
 	return work{name: name, about: about, prepare: func(ctx context.Context, c *cluster) (load, error) {
 		err := fillKeys(ctx, c.address(), keys, valueBytes)
+		if err == nil && keys > 0 {
+			err = settle(ctx, c.address())
+		}
 		return func(ctx context.Context, c *cluster, seed uint64, length time.Duration) (tally, error) {
 			return u.run(ctx, c.addresses()[:1], seed, length)
 		}, err
 	}}
+}
+
+// settle brings what was written into the database file, and has later reads
+// look for it there: a member may go on reading from memory what was written
+// last.
+func settle(ctx context.Context, address string) error {
+	if err := call(ctx, address, pathDefragment, &etcdserverpb.DefragmentRequest{}, &etcdserverpb.DefragmentResponse{}); err != nil {
+		return err
+	}
+	return call(ctx, address, pathPut, &etcdserverpb.PutRequest{Key: []byte("settled")}, &etcdserverpb.PutResponse{})
 }
 
 func countWork(keys int, n scale) work {
