@@ -97,6 +97,14 @@ func (d *MemoryDisk) Flip(random func(n int) int) bool {
 	return true
 }
 
+// Covered reports whether the disk holds checksums by which a flipped bit is
+// found: a disk that is full may have taken none.
+func (d *MemoryDisk) Covered() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.sums != nil
+}
+
 // Adopt gives the disk the content of another one, as renaming a file over it
 // would. It may be called under a Backend only from within Replace.
 func (d *MemoryDisk) Adopt(from *MemoryDisk) error { return d.save(from.load().clipped()) }

@@ -510,7 +510,7 @@ func TestDirectAllocations(t *testing.T) {
 			addUser(t, m, guard(t, m), "ada", "a", "z")
 			text = logIn(t, m, "ada")
 		}
-		for what, most := range map[string]float64{"put": 4, "get": 0.5, "txn": 18} {
+		for what, most := range map[string]float64{"put": 5, "get": 0.5, "txn": 22} {
 			calls, sum := hotCalls()[what]()
 			showing(calls, text)
 			each := math.Inf(1)

@@ -244,7 +244,8 @@ func (w *world) damage(f plan.Fault, h *host) bool {
 	if !w.spare(h) {
 		return false
 	}
-	if h.member == nil {
+	ofFile := f.Amount%2 == 0 // the database file's turn
+	if h.member == nil || f.Kind != plan.Wipe && ofFile && !h.file.Covered() {
 		return false
 	}
 	o := h.crashOptions()
@@ -255,7 +256,7 @@ func (w *world) damage(f plan.Fault, h *host) bool {
 		return true
 	}
 	h.flipped = true
-	if f.Amount%2 == 0 { // the database file's turn
+	if ofFile {
 		h.end(o)
 		h.flippedFile = h.file.Flip(h.rng.IntN)
 		h.bootAfter(f.For)

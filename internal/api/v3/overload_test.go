@@ -52,6 +52,11 @@ func slowest(t *testing.T, e *edge, length time.Duration) (longest time.Duration
 func TestOverloadByLists(t *testing.T) {
 	const clients, budget = 50, 32 << 20
 	e := startLarge(t, func(o *servicetest.Options) { o.Service.RangeBudgetBytes = budget })
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", e.RangeBudget())
+		}
+	}()
 	before := heapInUse()
 	ctx, cancel := context.WithCancel(t.Context())
 	var refused, ended atomic.Int64
