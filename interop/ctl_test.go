@@ -230,13 +230,18 @@ func TestTokenOfTool(t *testing.T) {
 		defer conn.Close()
 		r, err := pb.NewAuthClient(conn).Authenticate(t.Context(), &pb.AuthenticateRequest{Name: "root", Password: "pw"})
 		check(t, err)
-		if got := c.must(t, "get", "a", "--auth-jwt-token="+r.Token); got != "a\n1\n" {
-			t.Errorf("with a token: %q", got)
+		ours := ourCtl(t, server.Endpoint())
+		for _, tool := range []tool{c, ours} {
+			if got := tool.must(t, "get", "a", "--auth-jwt-token="+r.Token); got != "a\n1\n" {
+				t.Errorf("with a token: %q", got)
+			}
 		}
 		forged := r.Token[:len(r.Token)-4] + base64.RawURLEncoding.EncodeToString([]byte{1, 2, 3})
-		a := c.run(t, "get", "a", "--auth-jwt-token="+forged)
-		if a.code != 1 || !strings.Contains(a.errs, "etcdserver: invalid auth token") {
-			t.Errorf("with a forged token: %d %s", a.code, a.errs)
+		for _, tool := range []tool{c, ours} {
+			a := tool.run(t, "get", "a", "--auth-jwt-token="+forged)
+			if a.code != 1 || !strings.Contains(a.errs, "etcdserver: invalid auth token") {
+				t.Errorf("with a forged token: %d %s", a.code, a.errs)
+			}
 		}
 	})
 }
@@ -252,15 +257,18 @@ func TestNamesOfService(t *testing.T) {
 			builder.Command(t, program), "--name=m1", "--data-dir="+filepath.Join(process.MemoryDir(t), "data"), "--listen-client-urls=http://"+client, "--advertise-client-urls=http://"+client,
 			"--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls="+named, "--discovery-srv=cluster.test", "--discovery-srv-name="+program.Name,
 		)...)
-		ctl := []string{theirCtl(t, "").path, "--discovery-srv=cluster.test", "--discovery-srv-name=" + program.Name}
+		domain := []string{"--discovery-srv=cluster.test", "--discovery-srv-name=" + program.Name}
+		ctl := append([]string{theirCtl(t, "").path}, domain...)
 		eventually(t, "the server to be found", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			return resolver.command(ctx, append(ctl, "put", "a", "1")...).Run() == nil
 		})
-		out, err := resolver.command(t.Context(), append(ctl, "member", "list")...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), ", started, m1, "+named+", http://"+client) {
-			t.Errorf("%v: %s", err, out)
+		for _, tool := range []tool{theirCtl(t, ""), ourCtl(t, "")} {
+			out, err := resolver.command(t.Context(), append(append([]string{tool.path}, domain...), "member", "list")...).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), ", started, m1, "+named+", http://"+client) {
+				t.Errorf("%v: %s", err, out)
+			}
 		}
 	})
 }

@@ -1,11 +1,13 @@
 package ctl
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -14,6 +16,8 @@ import (
 	"github.com/spf13/pflag"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/quoin-kv/quoin/internal/discover"
 )
 
 // A connection is where the servers are and how to reach them: the flags that
@@ -26,6 +30,9 @@ type connection struct {
 	keepAliveWait  time.Duration
 
 	user, password string
+	token          string // instead of the two
+
+	discovery discover.Clients // of the endpoints, unless its domain is empty
 
 	caFile, certFile, keyFile string
 	skipVerify                bool
@@ -41,7 +48,7 @@ const environmentPrefix = "ETCDCTL_"
 
 // newConnection adds the connection flags to flags.
 func newConnection(f *pflag.FlagSet) *connection {
-	c := &connection{given: f.Changed}
+	c := &connection{given: f.Changed, discovery: discover.Clients{Resolver: net.DefaultResolver}}
 	f.StringSliceVar(&c.endpoints, "endpoints", []string{"127.0.0.1:2379"}, "addresses of the servers")
 	f.DurationVar(&c.dialTimeout, "dial-timeout", 2*time.Second, "time limit for logging in to a server")
 	f.DurationVar(&c.commandTimeout, "command-timeout", 5*time.Second, "time limit for a command (watch has none)")
@@ -49,6 +56,10 @@ func newConnection(f *pflag.FlagSet) *connection {
 	f.DurationVar(&c.keepAliveWait, "keepalive-timeout", 6*time.Second, "time limit for the answer to a probe")
 	f.StringVar(&c.user, "user", "", "user name, or user:password")
 	f.StringVar(&c.password, "password", "", "password of --user")
+	f.StringVar(&c.token, "auth-jwt-token", "", "signed token to show instead of --user and --password")
+	f.StringVarP(&c.discovery.Domain, "discovery-srv", "d", "", "DNS domain whose SRV records name the endpoints, instead of --endpoints")
+	f.StringVar(&c.discovery.Name, "discovery-srv-name", "", "suffix of the service that is looked up there: etcd-client-ssl, etcd-client")
+	f.BoolVar(&c.discovery.Insecure, "insecure-discovery", true, "take endpoints without TLS from there as well")
 	f.StringVar(&c.caFile, "cacert", "", "file with the certificate authorities to trust for the servers")
 	f.StringVar(&c.certFile, "cert", "", "file with the client's own certificate")
 	f.StringVar(&c.keyFile, "key", "", "file with the key of --cert")
@@ -90,6 +101,26 @@ func warnOfStrangers(w io.Writer, flags *pflag.FlagSet) {
 	}
 }
 
+// discover replaces the endpoints by those that DNS knows, if there is a domain to ask for.
+func (c *connection) discover(ctx context.Context) error {
+	if c.discovery.Domain == "" {
+		return nil
+	}
+	found, err := c.discovery.Find(ctx)
+	if err != nil {
+		return err
+	}
+	c.endpoints = nil
+	for _, e := range found {
+		scheme := "http://"
+		if e.TLS {
+			scheme = "https://"
+		}
+		c.endpoints = append(c.endpoints, scheme+e.Address)
+	}
+	return nil
+}
+
 // dial returns a client for the servers. With a user it logs in; otherwise
 // nothing is sent before the first call.
 func (c *connection) dial(cmd *cobra.Command) (*clientv3.Client, error) {
@@ -108,6 +139,7 @@ func (c *connection) dial(cmd *cobra.Command) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: c.keepAliveWait,
 		Username:             user,
 		Password:             password,
+		Token:                c.token,
 		TLS:                  security,
 		MaxCallSendMsgSize:   c.sendMost,
 		MaxCallRecvMsgSize:   c.receiveMost,
@@ -120,11 +152,11 @@ func (c *connection) dial(cmd *cobra.Command) (*clientv3.Client, error) {
 	return client, nil
 }
 
-// credentials splits --user user:password.
+// credentials splits --user user:password. With a token there are none.
 func (c *connection) credentials() (user, password string, err error) {
 	user, password, found := strings.Cut(c.user, ":")
 	switch {
-	case user == "" && c.password == "":
+	case user == "" && c.password == "", c.token != "":
 		return "", "", nil
 	case user == "":
 		return "", "", fail(ExitBadArguments, "--password needs --user")
@@ -142,6 +174,9 @@ func (c *connection) tlsConfig() (*tls.Config, error) {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.skipVerify}
+	if !c.discovery.Insecure {
+		config.ServerName = c.discovery.Domain // certificates are the domain's: what DNS says of its hosts is not trusted
+	}
 	if c.caFile != "" {
 		pool, err := readAuthorities(c.caFile)
 		if err != nil {

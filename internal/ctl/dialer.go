@@ -13,7 +13,12 @@ type Dialer struct{ connection *connection }
 // NewDialer adds the connection flags to a command, and reads their environment variables before it runs.
 func NewDialer(cmd *cobra.Command) *Dialer {
 	d := &Dialer{newConnection(cmd.Flags())}
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := fromEnvironment(cmd.Flags()); err != nil {
+			return err
+		}
+		return d.connection.discover(cmd.Context())
+	}
 	return d
 }
 

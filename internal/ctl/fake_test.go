@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
@@ -26,7 +28,14 @@ type fake struct {
 	mu      struct {
 		sync.Mutex
 		requests []string
+		token    string // of the last put
 	}
+}
+
+func (f *fake) token() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.token
 }
 
 // startFake serves a fake on a loopback port until the test ends.
@@ -101,8 +110,12 @@ func (f *fake) Range(_ context.Context, r *etcdserverpb.RangeRequest) (*etcdserv
 	return &etcdserverpb.RangeResponse{Header: header(), Kvs: kvs, Count: 2}, nil
 }
 
-func (f *fake) Put(_ context.Context, r *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {
+func (f *fake) Put(ctx context.Context, r *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {
 	f.note(r)
+	md, _ := metadata.FromIncomingContext(ctx)
+	f.mu.Lock()
+	f.mu.token = strings.Join(md.Get(rpctypes.TokenFieldNameGRPC), " ")
+	f.mu.Unlock()
 	if len(r.Key) == 0 {
 		return nil, rpctypes.ErrGRPCEmptyKey
 	}

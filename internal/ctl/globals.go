@@ -31,7 +31,10 @@ func (g *globals) attach(cmd *cobra.Command) *cobra.Command {
 	cmd.PersistentFlags().AddFlagSet(g.flags)
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		warnOfStrangers(cmd.ErrOrStderr(), g.flags)
-		return fromEnvironment(g.flags)
+		if err := fromEnvironment(g.flags); err != nil {
+			return err
+		}
+		return g.discover(cmd.Context())
 	}
 	return cmd
 }

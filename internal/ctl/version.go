@@ -7,7 +7,13 @@ import (
 
 // versionCommand prints the version of the tool that the program stands in for.
 func versionCommand(tool string) *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", RunE: func(cmd *cobra.Command, _ []string) error {
+	return alone(&cobra.Command{Use: "version", Short: "Print the version", RunE: func(cmd *cobra.Command, _ []string) error {
 		return line("%s version: %s\nAPI version: %s", tool, version.Version, version.APIVersion)(cmd.OutOrStdout())
-	}}
+	}})
+}
+
+// alone makes a command one that looks for no server, and heeds no environment variable.
+func alone(cmd *cobra.Command) *cobra.Command {
+	cmd.PersistentPreRun = func(*cobra.Command, []string) {}
+	return cmd
 }

@@ -32,9 +32,9 @@ func Command(log func() *slog.Logger) *cobra.Command {
 	set.StringVar(&f.listen, "listen-addr", "127.0.0.1:23790", "address to listen on")
 	set.StringSliceVar(&f.endpoints, "endpoints", []string{"127.0.0.1:2379"}, "endpoints of the cluster, comma separated")
 	set.DurationVar(&f.retry, "retry-delay", time.Minute, "time between two looks at endpoints that could not be reached")
-	set.StringVar(&f.discovery.domain, "discovery-srv", "", "DNS domain whose SRV records name the endpoints")
-	set.StringVar(&f.discovery.name, "discovery-srv-name", "", "suffix of the service that is looked up there: etcd-client-ssl, etcd-client")
-	set.BoolVar(&f.discovery.insecure, "insecure-discovery", false, "take endpoints without TLS from there as well")
+	set.StringVar(&f.discovery.Domain, "discovery-srv", "", "DNS domain whose SRV records name the endpoints")
+	set.StringVar(&f.discovery.Name, "discovery-srv-name", "", "suffix of the service that is looked up there: etcd-client-ssl, etcd-client")
+	set.BoolVar(&f.discovery.Insecure, "insecure-discovery", false, "take endpoints without TLS from there as well")
 	set.StringVar(&f.discovery.trustedCA, "trusted-ca-file", "", "file of the authorities that certificates of endpoints found there are checked against")
 	gateway.AddCommand(start)
 	return gateway
@@ -62,9 +62,9 @@ func (f *flags) run(ctx context.Context, logger *slog.Logger) error {
 }
 
 func (f *flags) find(ctx context.Context, logger *slog.Logger) ([]Endpoint, error) {
-	if f.discovery.domain != "" {
+	if f.discovery.Domain != "" {
 		d := f.discovery
-		d.resolver, d.logger = net.DefaultResolver, logger
+		d.Resolver, d.logger = net.DefaultResolver, logger
 		return d.find(ctx)
 	}
 	var list []Endpoint

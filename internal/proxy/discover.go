@@ -4,69 +4,47 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
-	"strings"
-	"time"
+
+	"github.com/quoin-kv/quoin/internal/discover"
 )
-
-// resolver is the part of net.Resolver that is needed.
-type resolver interface {
-	LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
-}
-
-const discoverTimeout = 30 * time.Second
 
 // discovery is how endpoints are found by SRV records.
 type discovery struct {
-	domain, name string // name is the suffix of the service, empty for none
-	insecure     bool   // endpoints without TLS count too
-	trustedCA    string // file; endpoints with TLS must have a certificate of it, if it is not empty
-	resolver     resolver
-	logger       *slog.Logger
+	discover.Clients
+	trustedCA string // file; endpoints with TLS must have a certificate of it, if it is not empty
+	logger    *slog.Logger
 }
 
 // find returns the endpoints that DNS knows.
 func (d *discovery) find(ctx context.Context) ([]Endpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
-	defer cancel()
-	found, err := d.look(ctx, "etcd-client-ssl")
-	if err == nil && d.trustedCA != "" {
-		if found, err = d.trusted(ctx, found); err != nil {
-			return nil, err
-		}
-	}
-	if d.insecure {
-		plain, plainErr := d.look(ctx, "etcd-client")
-		found, err = append(found, plain...), errors.Join(err, plainErr)
-	}
-	if len(found) == 0 {
-		return nil, errors.Join(fmt.Errorf("no endpoint of %s was found by SRV records", d.domain), err)
-	}
-	return found, nil
-}
-
-func (d *discovery) look(ctx context.Context, service string) ([]Endpoint, error) {
-	if d.name != "" {
-		service += "-" + d.name
-	}
-	_, records, err := d.resolver.LookupSRV(ctx, service, "tcp", d.domain)
+	found, err := d.Find(ctx)
 	if err != nil {
 		return nil, err
 	}
+	good := func(discover.Endpoint) bool { return true }
+	if d.trustedCA != "" {
+		if good, err = d.trust(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var list []Endpoint
-	for _, r := range records {
-		list = append(list, Endpoint{net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port))), r.Priority})
+	for _, e := range found {
+		if good(e) {
+			list = append(list, Endpoint{e.Address, e.Priority})
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("no endpoint of %s is one of --trusted-ca-file", d.Domain)
 	}
 	return list, nil
 }
 
-// trusted leaves out endpoints that cannot prove who they are.
-func (d *discovery) trusted(ctx context.Context, list []Endpoint) ([]Endpoint, error) {
+// trust returns whether an endpoint, if it has TLS, can prove who it is.
+func (d *discovery) trust(ctx context.Context) (func(discover.Endpoint) bool, error) {
 	pem, err := os.ReadFile(d.trustedCA)
 	if err != nil {
 		return nil, err
@@ -76,15 +54,16 @@ func (d *discovery) trusted(ctx context.Context, list []Endpoint) ([]Endpoint, e
 		return nil, fmt.Errorf("%s holds no certificate", d.trustedCA)
 	}
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
-	var good []Endpoint
-	for _, e := range list {
+	return func(e discover.Endpoint) bool {
+		if !e.TLS {
+			return true
+		}
 		conn, err := dialer.DialContext(ctx, "tcp", e.Address)
 		if err != nil {
 			d.logger.Warn("an endpoint that was found is left out", "address", e.Address, "error", err)
-			continue
+			return false
 		}
 		conn.Close()
-		good = append(good, e)
-	}
-	return good, nil
+		return true
+	}, nil
 }

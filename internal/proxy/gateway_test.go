@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/quoin-kv/quoin/internal/discover"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -171,20 +173,17 @@ func (r records) LookupSRV(_ context.Context, service, _, name string) (string, 
 func TestDiscovery(t *testing.T) {
 	dns := records{
 		"etcd-client-ssl d": {{Target: "s.", Port: 1, Priority: 2}}, "etcd-client d": {{Target: "p.", Port: 2}},
-		"etcd-client-x d": {{Target: "x", Port: 3}},
 	}
 	for _, tc := range []struct {
 		d    discovery
 		want string
 	}{
-		{discovery{domain: "d"}, "s:1"},
-		{discovery{domain: "d", insecure: true}, "s:1 p:2"},
-		{discovery{domain: "d", name: "x", insecure: true}, "x:3"},
-		{discovery{domain: "d", name: "x"}, "error"},
-		{discovery{domain: "e", insecure: true}, "error"},
-		{discovery{domain: "d", trustedCA: "/nowhere"}, "error"},
+		{discovery{Clients: discover.Clients{Domain: "d"}}, "s:1"},
+		{discovery{Clients: discover.Clients{Domain: "d", Insecure: true}}, "s:1 p:2"},
+		{discovery{Clients: discover.Clients{Domain: "d", Name: "x"}}, "error"},
+		{discovery{Clients: discover.Clients{Domain: "d"}, trustedCA: "/nowhere"}, "error"},
 	} {
-		tc.d.resolver, tc.d.logger = dns, slog.New(slog.DiscardHandler)
+		tc.d.Resolver, tc.d.logger = dns, slog.New(slog.DiscardHandler)
 		var got []string
 		list, err := tc.d.find(t.Context())
 		for _, e := range list {

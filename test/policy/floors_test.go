@@ -111,6 +111,7 @@ func house() []room {
 		},
 
 		{path: "internal/certs", floor: fanOut},
+		{path: "internal/discover", floor: fanOut},
 		{path: "internal/grpcwire", floor: fanOut, outside: []string{modGRPC, modNet, modProtobuf}},
 		{path: "internal/token", floor: fanOut, outside: []string{modJWT}},
 		{path: "internal/transport", floor: fanOut, imports: []string{"raft/wire"}},
@@ -162,7 +163,7 @@ func house() []room {
 		},
 		{
 			path: "internal/ctl", floor: edge,
-			imports: []string{"internal/vfs"},
+			imports: []string{"internal/discover", "internal/vfs"},
 			outside: []string{modClient, modCobra, modEtcdAPI, modGRPC, modPflag, modProtobuf, modZap},
 		},
 		{
@@ -170,7 +171,7 @@ func house() []room {
 			sideways: []string{"internal/ctl"},
 			outside:  []string{modClient, modCobra, modEtcdAPI, modGRPC},
 		},
-		{path: "internal/proxy", floor: edge, outside: []string{modCobra}},
+		{path: "internal/proxy", floor: edge, imports: []string{"internal/discover"}, outside: []string{modCobra}},
 		{
 			path: "internal/rebuild", floor: edge,
 			imports:  []string{"internal/backend", "internal/datadir", "internal/membership", "internal/replica", "internal/schema", "internal/vfs", "internal/wal", "raft/wire"},
