@@ -13,7 +13,9 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
@@ -108,6 +110,24 @@ func (f *fake) Range(_ context.Context, r *etcdserverpb.RangeRequest) (*etcdserv
 		}
 	}
 	return &etcdserverpb.RangeResponse{Header: header(), Kvs: kvs, Count: 2}, nil
+}
+
+// RangeStream sends what Range answers, a pair at a time. It refuses to sort.
+func (f *fake) RangeStream(r *etcdserverpb.RangeRequest, stream etcdserverpb.KV_RangeStreamServer) error {
+	if r.SortOrder == etcdserverpb.RangeRequest_DESCEND {
+		return status.Error(codes.Unimplemented, "no sorting")
+	}
+	all, err := f.Range(stream.Context(), r)
+	if err != nil {
+		return err
+	}
+	for _, kv := range all.Kvs {
+		if err := stream.Send(&etcdserverpb.RangeStreamResponse{RangeResponse: &etcdserverpb.RangeResponse{Kvs: []*mvccpb.KeyValue{kv}}}); err != nil {
+			return err
+		}
+	}
+	all.Kvs = nil
+	return stream.Send(&etcdserverpb.RangeStreamResponse{RangeResponse: all})
 }
 
 func (f *fake) Put(ctx context.Context, r *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -19,6 +20,7 @@ type get struct {
 	limit, rev                           int64
 	minCreate, maxCreate, minMod, maxMod int64
 	keysOnly, countOnly, valuesOnly      bool
+	stream                               bool
 }
 
 func getCommand(g *globals) *cobra.Command {
@@ -43,6 +45,7 @@ func (g *get) command(run func(*cobra.Command, []string) error) *cobra.Command {
 	f.BoolVar(&g.keysOnly, "keys-only", false, "leave the values out")
 	f.BoolVar(&g.countOnly, "count-only", false, "return only how many keys there are")
 	f.BoolVar(&g.valuesOnly, "print-value-only", false, "print only the values")
+	f.BoolVar(&g.stream, "stream", false, "have the server send the keys in parts, in its own order")
 	f.Int64Var(&g.minCreate, "min-create-rev", 0, "only keys created at this revision or later")
 	f.Int64Var(&g.maxCreate, "max-create-rev", 0, "only keys created at this revision or earlier")
 	f.Int64Var(&g.minMod, "min-mod-rev", 0, "only keys changed at this revision or later")
@@ -68,13 +71,33 @@ func (g *get) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return g.call(cmd, func(ctx context.Context, client *clientv3.Client) (answer, error) {
+		if g.stream {
+			return g.streamed(ctx, client, key, options)
+		}
 		r, err := client.Get(ctx, key, options...)
-		return answer{
-			json: r, proto: (*etcdserverpb.RangeResponse)(r),
-			simple: func(w io.Writer) error { return g.writeSimple(w, r) },
-			fields: func(f *fieldWriter) { f.rangeResponse((*etcdserverpb.RangeResponse)(r)) },
-		}, err
+		return g.answer(r), err
 	})
+}
+
+func (g *get) answer(r *clientv3.GetResponse) answer {
+	return answer{
+		json: r, proto: (*etcdserverpb.RangeResponse)(r),
+		simple: func(w io.Writer) error { return g.writeSimple(w, r.Kvs) },
+		fields: func(f *fieldWriter) { f.rangeResponse((*etcdserverpb.RangeResponse)(r)) },
+	}
+}
+
+// streamed asks for the parts and puts them together. What the server does not do in parts it says in a status of gRPC, which is told as it is.
+func (g *get) streamed(ctx context.Context, client *clientv3.Client, key string, options []clientv3.OpOption) (answer, error) {
+	parts, err := client.GetStream(ctx, key, options...)
+	if err != nil {
+		return answer{}, err
+	}
+	r, err := clientv3.GetStreamToGetResponse(parts)
+	if err != nil && ctx.Err() == nil {
+		err = fail(ExitFailure, "%w", err)
+	}
+	return g.answer(r), err
 }
 
 // check refuses flags that do not fit together.
@@ -82,6 +105,8 @@ func (g *get) check() error {
 	switch {
 	case g.keysOnly && g.countOnly:
 		return fail(ExitBadArguments, "`--keys-only` and `--count-only` cannot be set at the same time, choose one")
+	case g.countOnly && *g.format != formatFields:
+		return fail(ExitBadArguments, "--count-only is only for `--write-out=fields`")
 	case g.valuesOnly && *g.format != formatSimple:
 		return fail(ExitBadArguments, "print-value-only is only for `--write-out=simple`")
 	}
@@ -152,14 +177,9 @@ func (g *get) sorting() ([]clientv3.OpOption, error) {
 	return []clientv3.OpOption{clientv3.WithSort(target, order)}, nil
 }
 
-// writeSimple prints the pairs. A count is printed as a number, where etcdctl
-// refuses to: nobody relies on a refusal.
-func (g *get) writeSimple(w io.Writer, response *clientv3.GetResponse) error {
-	if g.countOnly {
-		_, err := fmt.Fprintln(w, response.Count)
-		return err
-	}
-	for _, kv := range response.Kvs {
+// writeSimple prints the pairs.
+func (g *get) writeSimple(w io.Writer, kvs []*mvccpb.KeyValue) error {
+	for _, kv := range kvs {
 		var err error
 		if g.valuesOnly {
 			_, err = fmt.Fprintf(w, "%s\n", g.text(kv.Value))
