@@ -133,39 +133,44 @@ func take(t *testing.T, lines <-chan string, n int) (all []string) {
 	return all
 }
 
-// TestWatchTool watches with etcdctl in each of its ways: line by line from its input, and with a command for each event.
+// TestWatchTool watches with etcdctl and our tool in each of its ways: line by line from its input, and with a command for each event.
 func TestWatchTool(t *testing.T) {
 	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
-		c := theirCtl(t, process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true}).Endpoint())
-		for _, line := range []string{"put a 1", "put b/1 2", "put a 3", "del a"} {
-			c.must(t, strings.Fields(line)...)
-		}
-		in, lines := c.background(t, "watch", "-i")
-		ask := func(line string, want ...string) {
-			t.Helper()
-			_, err := fmt.Fprintln(in, line)
-			check(t, err)
-			if got := take(t, lines, len(want)); !slices.Equal(got, want) {
-				t.Errorf("%s: got %q, want %q", line, got, want)
-			}
-		}
-		ask("watch a --rev 2 --prev-kv", "PUT", "a", "1", "PUT", "a", "1", "a", "3", "DELETE", "a", "3", "a", "")
-		ask("progress", "progress notify: 5")
-		ask("watch --prefix b --rev 1", "PUT", "b/1", "2")
-		c.must(t, "put", "a", "4")
-		if got := take(t, lines, 3); !slices.Equal(got, []string{"PUT", "a", "4"}) {
-			t.Errorf("an event: %q", got)
-		}
-
-		_, lines = c.background(t, "watch", "a", "--rev", "2", "--", "sh", "-c", "echo $ETCD_WATCH_REVISION $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE")
-		want := []string{
-			"PUT", "a", "1", "PUT", "a", "3", "DELETE", "a", "", "PUT", "a", "4", `6 "PUT" "a" "1"`, `6 "PUT" "a" "3"`, `6 "DELETE" "a" ""`, `6 "PUT" "a" "4"`,
-		}
-		if got := take(t, lines, len(want)); !slices.Equal(got, want) {
-			t.Errorf("commands: got %q, want %q", got, want)
+		for _, which := range []func(*testing.T, string) tool{theirCtl, ourCtl} {
+			watchWith(t, which(t, process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true}).Endpoint()))
 		}
 	})
+}
+
+func watchWith(t *testing.T, c tool) {
+	for _, line := range []string{"put a 1", "put b/1 2", "put a 3", "del a"} {
+		c.must(t, strings.Fields(line)...)
+	}
+	in, lines := c.background(t, "watch", "-i")
+	ask := func(line string, want ...string) {
+		t.Helper()
+		_, err := fmt.Fprintln(in, line)
+		check(t, err)
+		if got := take(t, lines, len(want)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+	ask("watch a --rev 2 --prev-kv", "PUT", "a", "1", "PUT", "a", "1", "a", "3", "DELETE", "a", "3", "a", "")
+	ask("progress", "progress notify: 5")
+	ask("watch --prefix b --rev 1", "PUT", "b/1", "2")
+	c.must(t, "put", "a", "4")
+	if got := take(t, lines, 3); !slices.Equal(got, []string{"PUT", "a", "4"}) {
+		t.Errorf("an event: %q", got)
+	}
+
+	_, lines = c.background(t, "watch", "a", "--rev", "2", "--", "sh", "-c", "echo $ETCD_WATCH_REVISION $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE")
+	want := []string{
+		"PUT", "a", "1", "PUT", "a", "3", "DELETE", "a", "", "PUT", "a", "4", `6 "PUT" "a" "1"`, `6 "PUT" "a" "3"`, `6 "DELETE" "a" ""`, `6 "PUT" "a" "4"`,
+	}
+	if got := take(t, lines, len(want)); !slices.Equal(got, want) {
+		t.Errorf("commands: got %q, want %q", got, want)
+	}
 }
 
 // TestMakeMirror has etcdctl copy a prefix from either kind of server to the other, what is there and what comes.

@@ -115,7 +115,7 @@ func toolLines() []string {
 		"snapshot save", "snapshot save a b", "snapshot save FILE", "endpoint hashkv --rev 99", "endpoint hashkv --cluster", "endpoint status --cluster",
 		"endpoint health --cluster", "member list --hex", "member list -w json --hex", "member list -w fields --hex", "alarm list -w fields --hex", "get a -w fields --hex", "endpoint status -w fields --hex", "endpoint hashkv -w fields --hex", "member list --consistency s", "version", "bogus",
 		"memb li", "get x --consistency q", "get a --bogus", "get a -w zz", "get a --hex", "get a --prefix --keys-only", "get a --prefix --count-only -w fields",
-		"put a 1", "del zz",
+		"put a 1", "del zz", "watch", "watch a b --prefix", "watch a --", "watch -i", "watch a -w zz",
 	}
 	for _, command := range []string{
 		"get a", "put b 1", "del zz", "alarm list", "member list", "endpoint status", "endpoint health", "endpoint hashkv", "downgrade validate 3.7",

@@ -93,7 +93,13 @@ func TestCommands(t *testing.T) {
 		"del",
 		"watch old",
 		"watch",
+		"watch a b c",
+		"watch a b --prefix",
+		"watch a --",
 		"watch a --prefix -w table",
+		"watch -i | \\nbogus\\nprogress\\nwatch\\nwatch \"a\\nwatch a b --prefix\\nwatch a -- \\n",
+		"watch -i | watch a --bogus\\n",
+		"watch -i -w yaml | watch a\\n",
 		"status",
 		"status -w json",
 		"status here",
@@ -226,12 +232,15 @@ func TestSessionError(t *testing.T) {
 
 // TestWatchArguments: keys that are not on the command line are those of the environment.
 func TestWatchArguments(t *testing.T) {
-	for _, c := range []struct{ args, key, end, keys, command string }{
-		{"a b", "k", "l", "a b", ""},
-		{"a -- x y", "", "", "a", "x y"},
-		{"", "k", "", "k", ""},
-		{"-- x", "k", "l", "k l", "x"},
-		{"-- x", "", "l", "", "x"},
+	for _, c := range []struct{ args, key, end, keys, command, failure string }{
+		{"a b", "", "", "a b", "", ""},
+		{"a -- x y", "", "", "a", "x y", ""},
+		{"", "k", "", "k", "", ""},
+		{"-- x", "k", "l", "k l", "x", ""},
+		{"-- x", "", "", "", "", "bad number of arguments"},
+		{"a", "k", "", "", "", "bad number of arguments (found conflicting environment key)"},
+		{"a", "", "l", "", "", `ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END="l"`},
+		{"a --", "", "", "", "", "bad number of arguments (found separator --, but no commands)"},
 	} {
 		t.Setenv(watchKeyVariable, c.key)
 		t.Setenv(watchEndVariable, c.end)
@@ -239,10 +248,48 @@ func TestWatchArguments(t *testing.T) {
 		if err := cmd.ParseFlags(strings.Fields(c.args)); err != nil {
 			t.Fatal(err)
 		}
-		keys, command := watchArguments(cmd, cmd.Flags().Args())
+		keys, command, err := watchArguments(cmd, cmd.Flags().Args())
+		if err != nil && (err.Error() != c.failure || ExitCode(err) != ExitBadArguments) || err == nil && c.failure != "" {
+			t.Errorf("%q: %v", c.args, err)
+		}
 		if strings.Join(keys, " ") != c.keys || strings.Join(command, " ") != c.command {
 			t.Errorf("%q: %q, %q", c.args, keys, command)
 		}
+	}
+}
+
+// TestConversation: lines begin watches beside one another and ask how far the server is. The end of the lines is that of all.
+func TestConversation(t *testing.T) {
+	f := startFake(t)
+	in, lines := io.Pipe()
+	out, printed := io.Pipe()
+	var errs bytes.Buffer
+	code := make(chan int)
+	go func() {
+		code <- execute(t.Context(), in, printed, &errs, "watch", "-i", "--endpoints", f.address)
+		printed.Close()
+	}()
+	ask := func(line, want string) {
+		t.Helper()
+		if _, err := fmt.Fprintln(lines, line); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(out, got); err != nil || string(got) != want {
+			t.Fatalf("%s: error %v, got\n%s\nwant\n%s", line, err, got, want)
+		}
+	}
+	const first = "PUT\na\n1\nDELETE\nb\n2\nb\n\nprogress notify: 7\n"
+	ask(`watch "a" --prefix --rev 3`, first)
+	ask("progress", "progress notify: 7\n")
+	ask("watch b -- echo hi", "PUT\na\n1\nDELETE\nb\n2\nb\n\nhi\nhi\nprogress notify: 7\n")
+	if _, err := fmt.Fprintln(lines, "watch old"); err != nil {
+		t.Fatal(err)
+	}
+	lines.Close()
+	go io.Copy(io.Discard, out) //nolint:errcheck // ends with the writer
+	if exit := <-code; exit != ExitInvalidInput || !strings.HasSuffix(errs.String(), "Error: error reading watch request line: EOF\n") {
+		t.Errorf("exit code %d, errors %q", exit, errs.String())
 	}
 }
 

@@ -165,31 +165,39 @@ func (f *fake) Status(_ context.Context, r *etcdserverpb.StatusRequest) (*etcdse
 }
 
 // Watch answers a creation with two events, the second with a previous pair,
-// and a progress note; a watch of the key "old" it cancels as compacted. Then
-// it keeps the stream open.
+// and a progress note; a watch of the key "old" it cancels as compacted. To a
+// request for progress it answers with a note.
 func (f *fake) Watch(stream etcdserverpb.Watch_WatchServer) error {
-	request, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	create := request.GetCreateRequest()
-	f.note(create)
-	answers := []*etcdserverpb.WatchResponse{{Header: header(), Created: true}}
-	if string(create.Key) == "old" {
-		answers = append(answers, &etcdserverpb.WatchResponse{Header: header(), Canceled: true, CompactRevision: 4})
-	} else {
-		answers = append(answers,
-			&etcdserverpb.WatchResponse{Header: header(), Events: []*mvccpb.Event{
-				{Type: mvccpb.Event_PUT, Kv: pair("a", "1")},
-				{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("b"), ModRevision: 7}, PrevKv: pair("b", "2")},
-			}},
-			&etcdserverpb.WatchResponse{Header: header()})
-	}
-	for _, answer := range answers {
-		if err := stream.Send(answer); err != nil {
+	for id := int64(0); ; {
+		request, err := stream.Recv()
+		if err != nil {
 			return err
 		}
+		answers := []*etcdserverpb.WatchResponse{{Header: header(), WatchId: -1}}
+		if create := request.GetCreateRequest(); create != nil {
+			f.note(create)
+			answers = watchAnswers(id, string(create.Key))
+			id++
+		}
+		for _, answer := range answers {
+			if err := stream.Send(answer); err != nil {
+				return err
+			}
+		}
 	}
-	<-stream.Context().Done()
-	return nil
+}
+
+func watchAnswers(id int64, key string) []*etcdserverpb.WatchResponse {
+	created := &etcdserverpb.WatchResponse{Header: header(), WatchId: id, Created: true}
+	if key == "old" {
+		return []*etcdserverpb.WatchResponse{created, {Header: header(), WatchId: id, Canceled: true, CompactRevision: 4}}
+	}
+	return []*etcdserverpb.WatchResponse{
+		created,
+		{Header: header(), WatchId: id, Events: []*mvccpb.Event{
+			{Type: mvccpb.Event_PUT, Kv: pair("a", "1")},
+			{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("b"), ModRevision: 7}, PrevKv: pair("b", "2")},
+		}},
+		{Header: header(), WatchId: id},
+	}
 }
