@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,6 +130,21 @@ func toolLines() []string {
 		}
 	}
 	return lines
+}
+
+// TestToolOptions: our tool takes the same flags everywhere as etcdctl, with the same defaults.
+func TestToolOptions(t *testing.T) {
+	t.Parallel()
+	flag := regexp.MustCompile(`^(-., )?--[a-z-]+ (strings|string|int|duration)?|\(default [^)]+\)$`)
+	flagsOf := func(c tool) (all []string) {
+		for line := range strings.Lines(c.must(t, "options")) {
+			all = append(all, strings.Join(flag.FindAllString(strings.TrimSpace(line), -1), " "))
+		}
+		return all[1:]
+	}
+	if got, want := flagsOf(ourCtl(t, "")), flagsOf(theirCtl(t, "")); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // TestToolSequences gives each tool a server of its own and the same sequence of commands, which change it: both print the same.

@@ -70,3 +70,17 @@ func TestTokenIsShown(t *testing.T) {
 		t.Errorf("exit code %d, errors %q, token %q", code, errs.String(), f.token())
 	}
 }
+
+// TestOptions: the flags are listed without a server, and without a look at the variables that give them.
+func TestOptions(t *testing.T) {
+	t.Setenv("ETCDCTL_DISCOVERY_SRV", "nowhere.invalid")
+	var out, errs bytes.Buffer
+	if code := execute(t.Context(), strings.NewReader(""), &out, &errs, "options"); code != 0 || errs.Len() > 0 {
+		t.Errorf("exit code %d, errors %q", code, errs.String())
+	}
+	newGlobals().flags.VisitAll(func(f *pflag.Flag) {
+		if !strings.Contains(out.String(), " --"+f.Name+" ") {
+			t.Errorf("--%s is not listed", f.Name)
+		}
+	})
+}

@@ -29,6 +29,9 @@ func newGlobals() *globals {
 // attach gives a command, and those under it, the global flags.
 func (g *globals) attach(cmd *cobra.Command) *cobra.Command {
 	cmd.PersistentFlags().AddFlagSet(g.flags)
+	if cmd.PersistentPreRun != nil {
+		return cmd // it stands alone
+	}
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		warnOfStrangers(cmd.ErrOrStderr(), g.flags)
 		if err := fromEnvironment(g.flags); err != nil {

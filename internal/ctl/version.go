@@ -1,6 +1,8 @@
 package ctl
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/version"
 )
@@ -9,6 +11,13 @@ import (
 func versionCommand(tool string) *cobra.Command {
 	return alone(&cobra.Command{Use: "version", Short: "Print the version", RunE: func(cmd *cobra.Command, _ []string) error {
 		return line("%s version: %s\nAPI version: %s", tool, version.Version, version.APIVersion)(cmd.OutOrStdout())
+	}})
+}
+
+// optionsCommand prints the flags that every command takes.
+func (g *globals) optionsCommand() *cobra.Command {
+	return alone(&cobra.Command{Use: "options", Short: "Print the flags that every command takes", RunE: func(cmd *cobra.Command, _ []string) error {
+		return line("Every command takes these flags:\n\n%s", strings.TrimSuffix(g.flags.FlagUsages(), "\n"))(cmd.OutOrStdout())
 	}})
 }
 
