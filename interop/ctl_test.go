@@ -173,18 +173,19 @@ func watchWith(t *testing.T, c tool) {
 	}
 }
 
-// TestMakeMirror has etcdctl copy a prefix from either kind of server to the other, what is there and what comes.
+// TestMakeMirror has etcdctl copy a prefix from either kind of server to the other, and our tool, what is there and what comes.
 func TestMakeMirror(t *testing.T) {
 	t.Parallel()
 	etcd, quoin := startBoth(t)
-	for _, way := range [][2]*process.Server{{etcd, quoin}, {quoin, etcd}} {
+	for i, way := range [][2]*process.Server{{etcd, quoin}, {quoin, etcd}, {etcd, quoin}, {quoin, etcd}} {
+		copying := []func(*testing.T, string) tool{theirCtl, ourCtl}[i/2](t, way[0].Endpoint())
 		from, to := theirCtl(t, way[0].Endpoint()), theirCtl(t, way[1].Endpoint())
-		name := way[0].Program().Name
+		name := way[0].Program().Name + []string{"", "-ours"}[i/2]
 		for i := range 5 {
 			from.must(t, "put", fmt.Sprintf("%s/%d", name, i), fmt.Sprint(i))
 		}
 		from.must(t, "put", "other", "1")
-		from.background(t, "make-mirror", "--prefix="+name+"/", "--dest-prefix=copy/"+name+"/", "--max-txn-ops=2", way[1].Endpoint())
+		copying.background(t, "make-mirror", "--prefix="+name+"/", "--dest-prefix=copy/"+name+"/", "--max-txn-ops=2", way[1].Endpoint())
 		copied := func() string { return to.must(t, "get", "copy/"+name, "--prefix") }
 		eventually(t, "what is there to be copied", func() bool { return strings.Count(copied(), "\n") == 10 })
 		from.must(t, "del", name+"/1")

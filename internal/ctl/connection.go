@@ -36,6 +36,8 @@ type connection struct {
 
 	caFile, certFile, keyFile string
 	skipVerify                bool
+	alwaysTLS                 bool   // also without a file or an endpoint that asks for it
+	flagPrefix                string // of the flags' names in errors
 
 	sendMost, receiveMost int // bytes; 0 for the client library's
 
@@ -159,18 +161,18 @@ func (c *connection) credentials() (user, password string, err error) {
 	case user == "" && c.password == "", c.token != "":
 		return "", "", nil
 	case user == "":
-		return "", "", fail(ExitBadArguments, "--password needs --user")
+		return "", "", fail(ExitBadArguments, "--%[1]spassword needs --%[1]suser", c.flagPrefix)
 	case c.password != "":
 		return c.user, c.password, nil // the name may hold a colon then
 	case !found:
-		return "", "", fail(ExitBadArguments, "no password: give --user %s:password or --password", user)
+		return "", "", fail(ExitBadArguments, "no password: give --%[1]suser %[2]s:password or --%[1]spassword", c.flagPrefix, user)
 	}
 	return user, password, nil
 }
 
 // tlsConfig returns nil for clear text: no TLS flag is set and no endpoint asks for it.
 func (c *connection) tlsConfig() (*tls.Config, error) {
-	if c.caFile == "" && c.certFile == "" && c.keyFile == "" && !c.skipVerify && !c.secureEndpoint() {
+	if c.caFile == "" && c.certFile == "" && c.keyFile == "" && !c.skipVerify && !c.alwaysTLS && !c.secureEndpoint() {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.skipVerify}
@@ -185,7 +187,7 @@ func (c *connection) tlsConfig() (*tls.Config, error) {
 		config.RootCAs = pool
 	}
 	if (c.certFile == "") != (c.keyFile == "") {
-		return nil, fail(ExitBadArguments, "--cert and --key belong together")
+		return nil, fail(ExitBadArguments, "--%[1]scert and --%[1]skey belong together", c.flagPrefix)
 	}
 	if c.certFile != "" {
 		pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)

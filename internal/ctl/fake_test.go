@@ -146,6 +146,11 @@ func (f *fake) Put(ctx context.Context, r *etcdserverpb.PutRequest) (*etcdserver
 	return answer, nil
 }
 
+func (f *fake) Txn(_ context.Context, r *etcdserverpb.TxnRequest) (*etcdserverpb.TxnResponse, error) {
+	f.note(r)
+	return &etcdserverpb.TxnResponse{Header: header(), Succeeded: true}, nil
+}
+
 func (f *fake) DeleteRange(_ context.Context, r *etcdserverpb.DeleteRangeRequest) (*etcdserverpb.DeleteRangeResponse, error) {
 	f.note(r)
 	answer := &etcdserverpb.DeleteRangeResponse{Header: header(), Deleted: 2}
