@@ -197,25 +197,41 @@ func TestMakeMirror(t *testing.T) {
 	}
 }
 
-// TestCheckTool has etcdctl measure each server. Its measure of speed takes a minute: it runs with -long.
+// TestCheckTool has etcdctl and our tool measure each server. Their measure of speed takes a minute: it runs with -long.
 func TestCheckTool(t *testing.T) {
 	t.Parallel()
 	eachProgram(t, func(t *testing.T, program process.Program) {
-		c := theirCtl(t, process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true}).Endpoint())
-		out := c.must(t, "check", "datascale", "--load=s", "--auto-compact", "--auto-defrag")
-		if !regexp.MustCompile(`PASS: Approximate system memory used : [0-9.]+ MB`).MatchString(out) {
-			t.Errorf("check datascale: %s", out)
-		}
-		if !flags.long {
-			return
-		}
-		out = c.must(t, "check", "perf", "--load=s", "--auto-compact", "--auto-defrag")
-		for _, want := range []string{"PASS: Throughput is 1", "PASS: Slowest request took", "PASS: Stddev is"} {
-			if !strings.Contains(out, want) {
-				t.Errorf("check perf does not say %q: %s", want, out)
-			}
+		for _, which := range []func(*testing.T, string) tool{theirCtl, ourCtl} {
+			checkWith(t, which(t, process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true}).Endpoint()))
 		}
 	})
+}
+
+func checkWith(t *testing.T, c tool) {
+	t.Helper()
+	said := func(texts string, args ...string) {
+		t.Helper()
+		if out := c.must(t, args...); !regexp.MustCompile(`(?s)` + texts).MatchString(out) {
+			t.Errorf("%v does not say %q: %s", args, texts, out)
+		}
+	}
+	const cleaned = `Compacting with revision (\d+)\nCompacted with revision \d+\nDefragmenting "([^"]*)"\nDefragmented "[^"]*"\n`
+	said(`^Start data scale check for work load \[10000 key-value pairs, 1024 bytes per key-value, 50 concurrent clients\]\.\n.*`+cleaned+
+		`PASS: Approximate system memory used : -?[0-9.]+ MB\.\n$`, "check", "datascale", "--load=s", "--auto-compact", "--auto-defrag")
+	said(`^$`, "get", "", "--prefix")
+	if flags.long {
+		said(cleaned+`PASS: Throughput is 1\d\d writes/s\nPASS: Slowest request took [0-9.]+s\nPASS: Stddev is [0-9.]+s\nPASS\n$`,
+			"check", "perf", "--load=s", "--auto-compact", "--auto-defrag")
+	}
+	c.must(t, "put", "p/1", "1")
+	for _, what := range []string{"perf", "datascale"} {
+		if a := c.run(t, "check", what, "--prefix", "p/"); a.code != 3 || !strings.Contains(a.errs, `Error: prefix "p/" has keys. Delete with `) {
+			t.Errorf("check %s of a prefix with keys: exit %d, %s", what, a.code, a.errs)
+		}
+		if a := c.run(t, "check", what, "--load", "x"); a.code != 4 || a.errs != "Error: unknown load option x\n" {
+			t.Errorf("check %s of an unknown load: exit %d, %s", what, a.code, a.errs)
+		}
+	}
 }
 
 // TestTokenOfTool gives etcdctl a signed token instead of a password.

@@ -90,7 +90,7 @@ func Tool() *cobra.Command {
 func (g *globals) dataCommands() []*cobra.Command {
 	return []*cobra.Command{
 		putCommand(g), getCommand(g), deleteCommand(g), watchCommand(g), g.txnCommand(), g.lockCommand(), g.electCommand(), g.leaseCommand(), g.authCommand(), g.userCommand(), g.roleCommand(),
-		g.optionsCommand(), g.mirrorCommand(),
+		g.optionsCommand(), g.mirrorCommand(), g.checkCommand(),
 	}
 }
 

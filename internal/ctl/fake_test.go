@@ -160,6 +160,16 @@ func (f *fake) DeleteRange(_ context.Context, r *etcdserverpb.DeleteRangeRequest
 	return answer, nil
 }
 
+func (f *fake) Compact(_ context.Context, r *etcdserverpb.CompactionRequest) (*etcdserverpb.CompactionResponse, error) {
+	f.note(r)
+	return &etcdserverpb.CompactionResponse{Header: header()}, nil
+}
+
+func (f *fake) Defragment(_ context.Context, r *etcdserverpb.DefragmentRequest) (*etcdserverpb.DefragmentResponse, error) {
+	f.note(r)
+	return &etcdserverpb.DefragmentResponse{Header: header()}, nil
+}
+
 func (f *fake) Status(_ context.Context, r *etcdserverpb.StatusRequest) (*etcdserverpb.StatusResponse, error) {
 	f.note(r)
 	return &etcdserverpb.StatusResponse{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 )
 
 // Progress shows how far long work is: a line that changes on a terminal, and a line for each tenth otherwise. A nil Progress shows nothing.
@@ -27,7 +28,14 @@ func NewProgress(w io.Writer, always bool) *Progress {
 }
 
 // Tell shows that done of total bytes are done.
-func (p *Progress) Tell(done, total int64) {
+func (p *Progress) Tell(done, total int64) { p.show(done, total, FormatBytes) }
+
+// Count shows that done of total are done, whatever they are.
+func (p *Progress) Count(done, total int64) {
+	p.show(done, total, func(n int64) string { return strconv.FormatInt(n, 10) })
+}
+
+func (p *Progress) show(done, total int64, format func(int64) string) {
 	if p == nil || total <= 0 {
 		return
 	}
@@ -38,10 +46,10 @@ func (p *Progress) Tell(done, total int64) {
 	}
 	p.shown = percent
 	if p.terminal {
-		fmt.Fprintf(p.w, "\r%3d%%  %s of %s ", percent, FormatBytes(done), FormatBytes(total))
+		fmt.Fprintf(p.w, "\r%3d%%  %s of %s ", percent, format(done), format(total))
 		return
 	}
-	fmt.Fprintf(p.w, "%3d%%  %s of %s\n", percent, FormatBytes(done), FormatBytes(total))
+	fmt.Fprintf(p.w, "%3d%%  %s of %s\n", percent, format(done), format(total))
 }
 
 // End goes to the next line.
