@@ -85,8 +85,9 @@ func (c *conversation) begin(ctx context.Context, text string, args []string) er
 		c.cmd.PrintErrf("Invalid command %s (%v)\n", text, err)
 		return nil
 	}
+	changes := request.begin(ctx, c.client)
 	c.watches.Go(func() {
-		err := w.follow(ctx, c.cmd, c.client, request)
+		err := w.follow(ctx, c.cmd, changes, request.command)
 		if err == nil || ExitCode(err) == ExitWatchCancelled {
 			return // it has said why
 		}

@@ -291,8 +291,7 @@ func TestConversation(t *testing.T) {
 		}
 	}
 	const first = "PUT\na\n1\nDELETE\nb\n2\nb\n\nprogress notify: 7\n"
-	ask(`watch "a" --prefix --rev 3`, first)
-	ask("progress", "progress notify: 7\n")
+	ask("watch \"a\" --prefix --rev 3\nprogress", first+"progress notify: 7\n") // what is asked at once comes too
 	ask("watch b -- echo hi", "PUT\na\n1\nDELETE\nb\n2\nb\n\nhi\nhi\nprogress notify: 7\n")
 	if _, err := fmt.Fprintln(lines, "watch old"); err != nil {
 		t.Fatal(err)

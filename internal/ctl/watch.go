@@ -77,7 +77,7 @@ func (w *watch) run(cmd *cobra.Command, args []string) error {
 	// Without a leader a member's watch stands still: better to be told.
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(cmd.Context()))
 	defer cancel()
-	return w.follow(ctx, cmd, client, request)
+	return w.follow(ctx, cmd, request.begin(ctx, client), request.command)
 }
 
 // request reads arguments and flags.
@@ -103,9 +103,14 @@ func (w *watch) request(cmd *cobra.Command, args []string) (r watchRequest, err 
 	return r, nil
 }
 
+// begin returns when the server watches, or ctx has ended.
+func (r *watchRequest) begin(ctx context.Context, client *clientv3.Client) clientv3.WatchChan {
+	return client.Watch(ctx, r.key, r.options...)
+}
+
 // follow shows what happens until ctx ends or the server ends the watch.
-func (w *watch) follow(ctx context.Context, cmd *cobra.Command, client *clientv3.Client, r watchRequest) error {
-	for response := range client.Watch(ctx, r.key, r.options...) {
+func (w *watch) follow(ctx context.Context, cmd *cobra.Command, changes clientv3.WatchChan, command []string) error {
+	for response := range changes {
 		if response.Canceled && ctx.Err() == nil {
 			return w.cancelled(cmd.ErrOrStderr(), &response)
 		}
@@ -117,7 +122,7 @@ func (w *watch) follow(ctx context.Context, cmd *cobra.Command, client *clientv3
 		if err != nil {
 			return err
 		}
-		if err := runForEach(ctx, cmd, r.command, &response); err != nil && ctx.Err() == nil {
+		if err := runForEach(ctx, cmd, command, &response); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
