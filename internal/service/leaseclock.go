@@ -59,7 +59,7 @@ func (l *leases) forget() {
 const (
 	expiryInterval = 250 * time.Millisecond // between two looks at the deadlines
 	expiryBatch    = 256                    // leases taken and proposed at once
-	expiryInFlight = 4 * expiryBatch        // revocations under way at once: what is applied in a few milliseconds, which is what others wait
+	expiryInFlight = 2 * expiryBatch        // revocations under way at once: what is applied in a few milliseconds, which is what others wait
 )
 
 // renewal is what came of a try to renew a lease.
