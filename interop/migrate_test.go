@@ -57,8 +57,8 @@ func TestMigratePage(t *testing.T) {
 	})
 	t.Run("secured", func(t *testing.T) {
 		t.Parallel()
-		c := newCertificates(t, "10.0.0.1", "10.0.0.2", "10.0.0.3")
-		runPage(t, strings.ReplaceAll(script, "http://", "https://"), append(c.variables(), "SCHEME=https", "ETCDCTL_USER=root:secret", "ETCD_BCRYPT_COST=4")...)
+		variables := secured(t, "10.0.0.1", "10.0.0.2", "10.0.0.3")
+		runPage(t, strings.ReplaceAll(script, "http://", "https://"), append(variables, "SCHEME=https", "ETCDCTL_USER=root:secret", "ETCD_BCRYPT_COST=4")...)
 	})
 }
 
