@@ -26,8 +26,13 @@ func onSocket(dial DialFunc) DialFunc {
 
 // RoundTrip sends a request, as http.RoundTripper says.
 func (a anywhere) RoundTrip(req *http.Request) (*http.Response, error) {
-	over, ok := map[string]string{"unix": "http", "unixs": "https"}[req.URL.Scheme]
-	if !ok {
+	var over string
+	switch req.URL.Scheme {
+	case "unix":
+		over = "http"
+	case "unixs":
+		over = "https"
+	default:
 		return a.tcp.RoundTrip(req)
 	}
 	own, u := *req, *req.URL
