@@ -109,7 +109,7 @@ type copier struct {
 	made     atomic.Int64 // changes
 }
 
-// copy ends with an error, that of ctx if nothing else fails.
+// copy ends with an error, that of ctx if nothing else fails; then the caller ends ctx, and with it the watch.
 func (c *copier) copy(ctx context.Context) error {
 	first := c.rev
 	if first == 0 {
@@ -119,10 +119,8 @@ func (c *copier) copy(ctx context.Context) error {
 		}
 		first = revision + 1
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	key, options := c.keys()
-	for response := range c.from.Watch(ctx, key, append(options, clientv3.WithRev(first))...) {
+	key, end := c.keys()
+	for response := range c.from.Watch(ctx, key, clientv3.WithRange(end), clientv3.WithRev(first)) {
 		if err := response.Err(); err != nil {
 			return err
 		}
@@ -136,21 +134,17 @@ func (c *copier) copy(ctx context.Context) error {
 	return fail(ExitFailure, "watch is canceled by the server")
 }
 
-// keys returns what is copied, as a key and options that make it a range.
-func (c *copier) keys() (string, []clientv3.OpOption) {
+// keys returns what is copied, as a range.
+func (c *copier) keys() (key, end string) {
 	if c.prefix == "" {
-		return "\x00", []clientv3.OpOption{clientv3.WithFromKey()}
+		return "\x00", "\x00"
 	}
-	return c.prefix, []clientv3.OpOption{clientv3.WithPrefix()}
+	return c.prefix, clientv3.GetPrefixRangeEnd(c.prefix)
 }
 
 // copyAll copies what is there, as of one revision, which it returns.
 func (c *copier) copyAll(ctx context.Context) (revision int64, err error) {
-	key, _ := c.keys()
-	end := "\x00"
-	if c.prefix != "" {
-		end = clientv3.GetPrefixRangeEnd(c.prefix)
-	}
+	key, end := c.keys()
 	for {
 		r, err := c.from.Get(ctx, key, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(mirrorPage))
 		if err != nil {
