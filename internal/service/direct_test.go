@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"strings"
 	"sync"
@@ -497,8 +496,7 @@ func BenchmarkGetBatch(b *testing.B) { benchmarkBatch(b, "get") }
 func BenchmarkTxnBatch(b *testing.B) { benchmarkBatch(b, "txn") }
 
 // TestDirectAllocations holds what the hottest calls allocate, in a batch of 64 and from here to the disks, of nobody and of users: tokens and
-// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why. Of some measurements the least
-// counts: a flush that falls into one is not what is asked for.
+// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why.
 func TestDirectAllocations(t *testing.T) {
 	for _, one := range []struct {
 		users  bool
@@ -513,14 +511,11 @@ func TestDirectAllocations(t *testing.T) {
 		for what, most := range map[string]float64{"put": 5, "get": 0.5, "txn": 22} {
 			calls, sum := hotCalls()[what]()
 			showing(calls, text)
-			each := math.Inf(1)
-			for range 5 {
-				each = min(each, testing.AllocsPerRun(50, func() {
-					sum.Add(len(calls))
-					m.ServeDirect(calls)
-					sum.Wait()
-				})/batchCalls)
-			}
+			each := servicetest.Allocations(func() {
+				sum.Add(len(calls))
+				m.ServeDirect(calls)
+				sum.Wait()
+			}) / batchCalls
 			t.Logf("%s: %.1f", what, each)
 			if each > most {
 				t.Errorf("a %s allocates %.1f times, at most %v are allowed", what, each, most)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -268,8 +267,7 @@ func hotBatch(t testing.TB, method string, in proto.Message) (serve func()) {
 
 const hotCalls = 64
 
-// TestDirectAllocations holds what the hottest calls allocate from here to the disks, in a batch of 64. Of some measurements the least counts: a
-// flush that falls into one is not what is asked for.
+// TestDirectAllocations holds what the hottest calls allocate from here to the disks, in a batch of 64.
 func TestDirectAllocations(t *testing.T) {
 	put := hotBatch(t, pb.KV_Put_FullMethodName, &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 100)})
 	get := hotBatch(t, pb.KV_Range_FullMethodName, &pb.RangeRequest{Key: []byte("k")})
@@ -278,11 +276,7 @@ func TestDirectAllocations(t *testing.T) {
 		serve func()
 		most  float64
 	}{{"put", put, 7}, {"get", get, 0.5}} {
-		each := math.Inf(1)
-		for range 5 {
-			each = min(each, testing.AllocsPerRun(50, one.serve)/hotCalls)
-		}
-		if each > one.most {
+		if each := servicetest.Allocations(one.serve) / hotCalls; each > one.most {
 			t.Errorf("a %s allocates %.2f times, at most %v are allowed", one.what, each, one.most)
 		}
 	}
