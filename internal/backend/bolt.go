@@ -358,6 +358,7 @@ type boltSnapshot struct {
 	file    *boltFile
 	tx      *bbolt.Tx
 	pages   pages
+	root    tree // of the buckets
 	buckets [schema.NumBuckets]tree
 	refs    atomic.Int64
 	open    *atomic.Int64 // snapshots of the backend
@@ -387,16 +388,38 @@ func (s *boltStore) snapshot() (_ snapshot, err error) {
 
 func (s *boltSnapshot) findBuckets() error {
 	s.pages = pages{data: s.file.data, size: s.file.pageSize, used: uint64(s.tx.Size() / s.file.pageSize)}
-	all := tree{pages: &s.pages, root: uint64(s.tx.Cursor().Bucket().Root())}
+	s.root = tree{pages: &s.pages, root: uint64(s.tx.Cursor().Bucket().Root())}
 	for b := range schema.NumBuckets {
-		value, offset, err := all.get([]byte(b.Name()))
-		if err == nil && value == nil {
-			err = at(errors.New("bucket is missing"), b.Name(), nil, offset)
-		}
+		t, _, err := s.bucket(b)
 		if err != nil {
 			return err
 		}
-		if s.buckets[b], err = s.pages.bucketTree(value, offset+int64(len(b.Name()))); err != nil {
+		s.buckets[b] = t
+	}
+	return nil
+}
+
+// bucket finds a bucket in the tree of buckets, and says where that has its entry.
+func (s *boltSnapshot) bucket(b schema.Bucket) (t tree, offset int64, err error) {
+	value, offset, err := s.root.get([]byte(b.Name()))
+	if err == nil && value == nil {
+		err = at(errors.New("bucket is missing"), b.Name(), nil, offset)
+	}
+	if err != nil {
+		return tree{}, offset, err
+	}
+	t, err = s.pages.bucketTree(value, offset+int64(len(b.Name())))
+	return t, offset, err
+}
+
+// rooted finds the buckets again: readers keep what they found, but bbolt, which writes, does not.
+func (s *boltSnapshot) rooted() error {
+	for b := range schema.NumBuckets {
+		t, offset, err := s.bucket(b)
+		if err == nil && !t.same(&s.buckets[b]) {
+			err = at(errors.New("bucket is not where it was"), b.Name(), nil, offset)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -340,6 +340,46 @@ func TestFlippedBranchKey(t *testing.T) {
 	}
 }
 
+// A root that says of an empty bucket that it is on a page of others is found by a flush and by a rewrite, neither of which spreads it.
+func TestFlippedBucketRoot(t *testing.T) {
+	spread := map[string]func(b *Backend) error{
+		"rewrite": func(b *Backend) error { return b.Defragment(context.Background(), nil) },
+		"flush": func(b *Backend) error {
+			b.Commit(applied(401))
+			_, err := b.Flush(401)
+			return err
+		},
+	}
+	for name, spread := range spread {
+		t.Run(name, func(t *testing.T) { testFlippedBucketRoot(t, spread) })
+	}
+}
+
+func testFlippedBucketRoot(t *testing.T, spread func(b *Backend) error) {
+	p := filePlace{t.TempDir()}
+	b := mustOpen(t, p, Config{})
+	stored(t, b)
+	defer b.Close()
+	st := b.pinSnapshot()
+	empty, _, err := st.snapshot.(*boltSnapshot).bucket(schema.AuthUsers)
+	st.release()
+	if err != nil || empty.root != 0 || empty.inline.count != 0 {
+		t.Fatalf("expected an empty bucket within the root, found %+v, error %v", empty, err)
+	}
+	flip(t, p.path(), (empty.inline.offset-bucketBytes)*8+4) // page 0 becomes page 16
+	before, err := os.ReadFile(p.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var damage *CorruptError
+	if err := spread(b); !errors.As(err, &damage) || b.Damage() == nil {
+		t.Errorf("expected an error about damage, got %v", err)
+	}
+	if after, err := os.ReadFile(p.path()); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file has changed, error %v", err)
+	}
+}
+
 func flip(t testing.TB, path string, bit int64) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

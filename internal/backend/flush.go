@@ -85,12 +85,16 @@ func (b *Backend) flushOnce(durableIndex uint64) error {
 	return nil
 }
 
-// beforeCommit looks up what a flush is about to remove, so that nothing is
-// removed from damaged pages, and returns the id that its transaction must get.
+// beforeCommit makes sure that bbolt will find the buckets, looks up what the
+// flush is about to remove, so that nothing is written over damage, and
+// returns the id that its transaction must get.
 func (b *Backend) beforeCommit(work flushWork) (txid uint64, err error) {
 	st := b.pinSnapshot()
 	defer st.release()
-	if work.changes.deletes, err = st.present(work.changes.deletes); err != nil {
+	if err = st.rooted(); err == nil {
+		work.changes.deletes, err = st.present(work.changes.deletes)
+	}
+	if err != nil {
 		return 0, b.poison(fmt.Errorf("flush to %s up to index %d: %w", b.path, work.applied.Index, err))
 	}
 	return st.txid() + 1, nil

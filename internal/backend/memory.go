@@ -429,6 +429,8 @@ func (s *memorySnapshot) lastKey(b schema.Bucket) ([]byte, error) {
 	return entries[len(entries)-1].key, nil
 }
 
+func (s *memorySnapshot) rooted() error { return nil }
+
 func (s *memorySnapshot) txid() uint64 { return s.state.txid }
 
 func (s *memorySnapshot) size() int64 { return s.state.fileBytes }

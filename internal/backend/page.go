@@ -204,6 +204,12 @@ func (p *pages) bucketTree(value []byte, offset int64) (tree, error) {
 	return t, err
 }
 
+// same tells whether two trees begin alike.
+func (t *tree) same(other *tree) bool {
+	a, b := &t.inline, &other.inline
+	return t.root == other.root && a.offset == b.offset && len(a.raw) == len(b.raw) && a.count == b.count && a.length == b.length
+}
+
 func (t *tree) top() (page, error) {
 	if t.root == 0 {
 		return t.inline, nil

@@ -237,6 +237,12 @@ func (st *state) move(step func() (k, v []byte, err error)) (k, v []byte, err er
 	return step()
 }
 
+// rooted makes sure that whoever begins at the root of the file finds the same buckets.
+func (st *state) rooted() (err error) {
+	defer st.recovered(&err, debug.SetPanicOnFault(true))
+	return st.snapshot.rooted()
+}
+
 // verifySmall compares a small bucket with its total.
 func (st *state) verifySmall(b schema.Bucket) error {
 	var found bucketTotal
@@ -283,6 +289,9 @@ func (st *state) verifyAll() error {
 }
 
 func (st *state) verifySmalls() error {
+	if err := st.rooted(); err != nil {
+		return err
+	}
 	for b := range schema.NumBuckets {
 		if b == schema.Key {
 			continue

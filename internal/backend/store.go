@@ -44,6 +44,7 @@ type snapshot interface {
 	finder(b schema.Bucket) finder
 	cursor(b schema.Bucket) cursor
 	lastKey(b schema.Bucket) ([]byte, error) // nil = empty bucket
+	rooted() error                           // makes sure that the store still says where the buckets begin, as it did at first
 	txid() uint64
 	size() int64 // bytes that writeTo writes
 	writeTo(w io.Writer) (int64, error)
