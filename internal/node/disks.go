@@ -113,21 +113,22 @@ func (n *Node) keepMark(at wire.SnapshotMeta) {
 	n.cfg.Logger.Info("saved snapshot", "snapshot-index", at.Index)
 }
 
-// runFlusher brings the database file up to date: when enough is pending, when FlushInterval has passed, and when asked. It also does the
+// runFlusher brings the database file up to date: when enough is pending, once in each FlushInterval, and when asked. It also does the
 // work on log segments that the log writer must not wait for.
 func (n *Node) runFlusher() {
-	ticker := time.NewTicker(n.cfg.FlushInterval)
-	defer ticker.Stop()
+	turn := time.NewTimer(n.untilTurn())
+	defer turn.Stop()
 	told, full := uint64(0), false
 	for {
 		var asked chan error
 		wanted := n.cfg.Backend.FlushWanted()
 		if full {
-			wanted = nil // it is tried again at the next tick
+			wanted = nil // it is tried again at the next turn
 		}
 		select {
 		case <-wanted:
-		case <-ticker.C:
+		case <-turn.C:
+			turn.Reset(n.untilTurn())
 		case asked = <-n.flushes:
 		case <-n.cfg.Log.PrepareWanted():
 			n.prepareLog()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/machine"
@@ -79,4 +80,19 @@ func (n *Node) removalsWait() bool {
 	}
 	n.cfg.Backend.WantFlush()
 	return true
+}
+
+// untilTurn is the time until this member's next turn to flush.
+func (n *Node) untilTurn() time.Duration {
+	st := n.status.Load()
+	return untilTurn(time.Now(), n.cfg.FlushInterval, st.ConfState.Voters, st.ID)
+}
+
+// untilTurn lets the voters take turns by the clock within each interval: a flush keeps processor and disk busy, and entries should find a majority
+// that is not. Clocks that differ only make turns meet now and then.
+func untilTurn(now time.Time, interval time.Duration, voters []uint64, self uint64) time.Duration {
+	place := max(0, slices.Index(voters, self))
+	begin := interval * time.Duration(place) / time.Duration(max(1, len(voters)))
+	since := (time.Duration(now.UnixNano()) + interval - begin) % interval
+	return interval - since
 }

@@ -60,3 +60,24 @@ func TestRest(t *testing.T) {
 		}
 	}
 }
+
+// TestTurns: each voter has a turn in every interval, and they are as far apart as can be.
+func TestTurns(t *testing.T) {
+	voters := []uint64{3, 5, 9, 12}
+	for _, now := range []int64{0, 1, 249, 250, 999, 1000, 1795291578368} {
+		turns := map[int64]bool{}
+		for _, self := range voters {
+			wait := untilTurn(time.UnixMilli(now), time.Second, voters, self)
+			if wait <= 0 || wait > time.Second {
+				t.Errorf("at %d ms: %v until the turn of %d", now, wait, self)
+			}
+			turns[(now+wait.Milliseconds())%1000] = true
+		}
+		if len(turns) != 4 || !turns[0] || !turns[250] || !turns[500] || !turns[750] {
+			t.Errorf("at %d ms: turns at %v", now, turns)
+		}
+	}
+	if wait := untilTurn(time.UnixMilli(1300), time.Second, nil, 7); wait != 700*time.Millisecond {
+		t.Errorf("%v until the turn of a member without a vote", wait)
+	}
+}
