@@ -14,10 +14,13 @@ import (
 // runLog writes outputs to the log: what has come since the last write is one batch.
 func (n *Node) runLog() {
 	var batcher replica.Batcher
+	crowded := true // the last entries came together: more may be about to come
 	for {
 		select {
 		case <-n.writes.wake:
-			runtime.Gosched() // what is about to come goes into the same sync
+			if crowded || n.waiters.len() > 1 {
+				runtime.Gosched() // what is about to come goes into the same sync
+			}
 		case <-n.ctx.Done():
 			if err := n.cfg.Log.Write(batcher.Rest()); n.Err() == nil && !n.noRoom(err) { // a commit index is learnt again
 				n.fail(failed("write-ahead log", err))
@@ -28,6 +31,9 @@ func (n *Node) runLog() {
 		for rest := outs; len(rest) > 0; {
 			now := replica.Together(rest)
 			joined := batcher.Join(rest[:now])
+			if came := len(joined.Log.Entries); came > 0 {
+				crowded = came > 1
+			}
 			if err := n.untilRoom(func() error { return n.write(joined) }); err != nil {
 				if !n.noRoom(err) { // else the node stops
 					n.fail(failed("write-ahead log", err))

@@ -45,6 +45,7 @@ type loop struct {
 	sends     sends
 	proposals []*replica.Proposal // taken, but not in the core's hands yet: there is no leader, or too much is uncommitted
 	data      [][]byte            // scratch of takeProposals
+	crowded   bool                // the last requests that came, came together: more may be about to
 	outdated  bool                // the published status differs in more than indexes
 	former    former
 	postponed postponed
@@ -79,7 +80,7 @@ func (f *former) tick(w *waiters) {
 const formerTicks = postponedTicks + 2
 
 func (n *Node) runLoop() {
-	l := &loop{Node: n, core: n.cfg.Consensus, sends: sends{}, rounds: replica.NewRounds(uint64(time.Now().UnixNano()))}
+	l := &loop{Node: n, core: n.cfg.Consensus, sends: sends{}, crowded: true, rounds: replica.NewRounds(uint64(time.Now().UnixNano()))}
 	defer l.end()
 	ticker := time.NewTicker(n.cfg.Tick)
 	defer ticker.Stop()
@@ -87,7 +88,9 @@ func (n *Node) runLoop() {
 		l.turn()
 		select {
 		case <-n.wake:
-			runtime.Gosched() // who is about to ask for something goes first: it has its turn with the others
+			if l.crowded || l.waiters.len() > 1 {
+				runtime.Gosched() // who is about to ask for something goes first: it has its turn with the others
+			}
 		case <-ticker.C:
 			l.tick()
 		case <-n.ctx.Done():
@@ -122,8 +125,9 @@ func (l *loop) hurry(ticks int) {
 func (l *loop) turn() {
 	l.takeEvents()
 	l.takeMessages()
-	l.takeProposals()
-	l.takeReads()
+	if came := l.takeProposals() + l.takeReads(); came > 0 {
+		l.crowded = came > 1
+	}
 	l.emit(l.core.Output())
 	l.publish()
 }
@@ -217,11 +221,17 @@ func portion(proposals []*replica.Proposal) int {
 	return len(proposals)
 }
 
-// takeProposals hands the core waiting proposals as one append. Without a leader they stay here until there is one or their callers give up.
-func (l *loop) takeProposals() {
+// takeProposals takes in the proposals that have come, and returns how many.
+func (l *loop) takeProposals() (came int) {
 	fresh := l.Node.proposals.take()
 	l.proposals = append(l.proposals, fresh...)
 	l.Node.proposals.done(fresh)
+	l.proposeWaiting()
+	return len(fresh)
+}
+
+// proposeWaiting hands the core waiting proposals as one append. Without a leader they stay here until there is one or their callers give up.
+func (l *loop) proposeWaiting() {
 	l.proposals = slices.DeleteFunc(l.proposals, l.outOfTerm)
 	if len(l.proposals) == 0 || l.core.Lead() == 0 {
 		return

@@ -27,8 +27,8 @@ func (w *readWaiter) Answered(err error) { w.done <- err }
 // Gone implements replica.Read.
 func (w *readWaiter) Gone() bool { return w.gone.Load() }
 
-// takeReads starts a round for the waiting reads unless one is under way.
-func (l *loop) takeReads() {
+// takeReads takes in the reads that have come, returns how many, and starts a round for those that wait unless one is under way.
+func (l *loop) takeReads() (came int) {
 	fresh := l.reads.take()
 	for _, w := range fresh {
 		if w.index > 0 {
@@ -42,6 +42,7 @@ func (l *loop) takeReads() {
 	if l.core.Lead() != 0 {
 		l.rounds.Begin(l.core.ReadIndex)
 	}
+	return len(fresh)
 }
 
 // ReadIndex blocks until this member has applied everything that was committed in the cluster when the call began: what the published view

@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	courtesyAfterWrite = 100 * time.Millisecond // for so long after a write those who send the past leave time to others
+	courtesyAfterWrite = 100 * time.Millisecond // for so long after a write those who catch up leave time to others
 	courtesyWaitMax    = 50 * time.Millisecond
 )
 
-// courtesy spaces out the work for watchers that catch up, as long as there are writes: all streams together take at most half of the
-// processors for it, one after the other. Else a write would stand in line behind them at each of its steps.
+// courtesy spaces out the work for watchers that catch up, as long as there are writes: all streams together take at most a quarter of the
+// processors for it, one after the other, and about as much goes into sending it. Else a write would stand in line behind them at each of its
+// steps.
 type courtesy struct {
 	wrote atomic.Int64 // when the store changed last
 	mu    struct {
@@ -30,18 +31,18 @@ func (c *courtesy) after(began, now int64) time.Duration {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.free = max(c.mu.free, began) + 2*(now-began)/int64(runtime.GOMAXPROCS(0))
+	c.mu.free = max(c.mu.free, began) + 4*(now-began)/int64(runtime.GOMAXPROCS(0))
 	wait := min(c.mu.free-now, int64(courtesyWaitMax))
 	c.mu.free = now + wait
 	return time.Duration(wait)
 }
 
-// Yield gives way to others if the messages since the last call took looking into the past; Poll has to be called in between. The error is
+// Yield gives way to others if the messages since the last call took work for watchers that catch up; Poll has to be called in between. The error is
 // ctx's.
 func (w *WatchStream) Yield(ctx context.Context) error {
 	began := w.turn
 	w.turn = 0
-	if !w.LookedBack() || began == 0 {
+	if !w.CaughtUp() || began == 0 {
 		return nil
 	}
 	if wait := w.svc.courtesy.after(began, w.svc.now()); wait > 0 {

@@ -184,17 +184,17 @@ func (s *Stream) serve(j job) error {
 	if err := rd.read(j); err != nil {
 		return fmt.Errorf("watch: read events from revision %d: %w", j.next, err)
 	}
-	s.lookedBack = s.lookedBack || rd.past
+	s.caughtUp = s.caughtUp || j.behind || rd.behind
 	s.commit(j.w, &rd)
 	return nil
 }
 
-// LookedBack reports whether Next or Poll have handed out anything older than the ring, or looked for it, since the last call. It belongs to
+// CaughtUp reports whether Next or Poll have worked for a watcher that is catching up, since the last call. It belongs to
 // the goroutine that calls these.
-func (s *Stream) LookedBack() bool {
-	looked := s.lookedBack
-	s.lookedBack = false
-	return looked
+func (s *Stream) CaughtUp() bool {
+	did := s.caughtUp
+	s.caughtUp = false
+	return did
 }
 
 // commit moves a watcher's cursor to where the reading got and makes the response. If the watcher was canceled meanwhile,
@@ -242,7 +242,6 @@ type reading struct {
 	barrier   int64 // nothing above is looked at
 	header    int64
 	behind    bool
-	past      bool  // history was needed
 	compacted int64 // > 0: the cursor lies below this compacted revision
 
 	events    [][]byte
@@ -287,7 +286,6 @@ func (rd *reading) fromRing(to int64, revisionsMax int) (bool, error) {
 
 // fromHistory reads a batch from a view and returns the view's revision.
 func (rd *reading) fromHistory(j job) (head int64, err error) {
-	rd.past = true
 	view := rd.prev.acquire()
 	head = view.Rev()
 	if head < j.last {

@@ -106,3 +106,28 @@ func TestPollIsBounded(t *testing.T) {
 		t.Errorf("after the history: %v", got)
 	}
 }
+
+// TestCaughtUp: work for a watcher that is behind is told, be it served from the ring or from the history, and work for one that follows is not.
+func TestCaughtUp(t *testing.T) {
+	h, store := newHub(Config{RingRevisions: 16})
+	for range 30 {
+		put(h, store, "a")
+	}
+	for name, c := range map[string]struct {
+		from int64
+		want bool
+	}{"history": {2, true}, "ring": {25, true}, "present": {0, false}} {
+		s := h.NewStream(StreamConfig{})
+		must(t, s.Create(t.Context(), CreateRequest{Key: []byte("a"), StartRevision: c.from}))
+		poll(t, s)
+		put(h, store, "a")
+		poll(t, s)
+		if got := s.CaughtUp(); got != c.want {
+			t.Errorf("%s: caught up %v, want %v", name, got, c.want)
+		}
+		if s.CaughtUp() {
+			t.Errorf("%s: told twice", name)
+		}
+		s.Close()
+	}
+}

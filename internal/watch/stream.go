@@ -70,7 +70,7 @@ type Stream struct {
 	done  chan struct{} // closed by Close
 	parts parts         // Next's own
 
-	lookedBack bool // Next's own
+	caughtUp bool // Next's own
 
 	mu struct {
 		sync.Mutex

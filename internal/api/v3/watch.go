@@ -68,6 +68,9 @@ func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *servic
 	out := newOutgoing(stream)
 	for {
 		err := gatherWatchResponses(out, w)
+		if err == nil {
+			err = w.Yield(ctx)
+		}
 		none := out.messages() == 0
 		if !none {
 			faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
@@ -75,9 +78,6 @@ func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *servic
 				return err
 			}
 			w.Sent()
-		}
-		if err == nil {
-			err = w.Yield(ctx)
 		}
 		if err == nil && none {
 			err = w.Wait(ctx)
