@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
@@ -292,7 +291,13 @@ func (s *boltStore) wrongTransaction(last, found uint64) error {
 func applyChanges(tx *bbolt.Tx, c *changes) error {
 	keys := tx.Bucket([]byte(schema.Key.Name()))
 	keys.FillPercent = fillPercent
-	if err := c.eachRecord(yielding(keys.Put)); err != nil {
+	n := 0
+	err := c.eachRecord(func(key, value []byte) error {
+		n++
+		breathe(n)
+		return keys.Put(key, value)
+	})
+	if err != nil {
 		return err
 	}
 	for i, key := range c.deletes {
@@ -304,25 +309,12 @@ func applyChanges(tx *bbolt.Tx, c *changes) error {
 	faultpoint.Hit(faultpoint.CommitBeforePreCommitHook)
 	defer faultpoint.Hit(faultpoint.CommitAfterPreCommitHook)
 	for i := range c.small {
+		breathe(i)
 		if err := applyChange(tx, &c.small[i]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// yieldEvery is how many records a flush puts into the tree before it lets others run: they wait for answers, nobody for a flush.
-const yieldEvery = 128
-
-// yielding is put, which lets others run now and then.
-func yielding(put func(key, value []byte) error) func(key, value []byte) error {
-	n := 0
-	return func(key, value []byte) error {
-		if n++; n%yieldEvery == 0 {
-			runtime.Gosched()
-		}
-		return put(key, value)
-	}
 }
 
 func applyChange(tx *bbolt.Tx, c *change) error {
