@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"slices"
 
@@ -123,7 +124,7 @@ func (c *changes) eachRecord(put func(key, value []byte) error) error {
 
 // newChanges sorts what a flush has gathered: deletions of records that the
 // same flush would add cancel out, and of several changes to a key the last
-// one stays. It reorders small.
+// one stays.
 func newChanges(spans [][]record, deletions []deletion, small []change) *changes {
 	c := &changes{spans: spans, small: lastOfEach(small)}
 	for _, d := range deletions {
@@ -144,18 +145,25 @@ func (c *changes) cancel(d deletion) {
 	c.dead[d] = struct{}{}
 }
 
+// lastOfEach returns the last change of each key, in order. It sorts positions: changes are large and point to memory.
 func lastOfEach(small []change) []change {
-	slices.SortStableFunc(small, compareChanges)
-	kept := small[:0]
-	for i, ch := range small {
-		if i+1 == len(small) || compareChanges(ch, small[i+1]) != 0 {
-			kept = append(kept, ch)
+	order := make([]int32, len(small))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int {
+		return cmp.Or(compareChanges(&small[i], &small[j]), int(i)-int(j))
+	})
+	kept := make([]change, 0, len(small))
+	for n, i := range order {
+		if n+1 == len(order) || compareChanges(&small[i], &small[order[n+1]]) != 0 {
+			kept = append(kept, small[i])
 		}
 	}
 	return kept
 }
 
-func compareChanges(a, b change) int {
+func compareChanges(a, b *change) int {
 	if a.bucket != b.bucket {
 		return int(a.bucket) - int(b.bucket)
 	}

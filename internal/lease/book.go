@@ -15,32 +15,22 @@ import (
 //
 // Invariants:
 //  1. A key is attached to at most one lease, and that lease exists.
-//  2. leases and owner tell the same attachments.
+//  2. keys and owner tell the same attachments.
 //  3. No lease has the id 0, which stands for "no lease".
 type Book struct {
-	leases map[int64]*entry
+	leases map[int64]schema.LeaseRecord // without a pointer: nothing for the collector to follow
+	keys   map[int64]map[string]struct{}
 	owner  map[string]int64 // key → lease
-}
-
-type entry struct {
-	record schema.LeaseRecord
-	keys   map[string]struct{} // nil until there is one
 }
 
 // NewBook returns a book without leases.
 func NewBook() *Book {
-	return &Book{leases: make(map[int64]*entry), owner: make(map[string]int64)}
+	return &Book{leases: make(map[int64]schema.LeaseRecord), keys: make(map[int64]map[string]struct{}), owner: make(map[string]int64)}
 }
 
 // Load adds a lease that was stored before, with its id and TTL as they are.
 // A lease of that id, if there is one, is replaced and keeps its keys.
-func (b *Book) Load(r schema.LeaseRecord) {
-	if e := b.leases[r.ID]; e != nil {
-		e.record = r
-		return
-	}
-	b.leases[r.ID] = &entry{record: r}
-}
+func (b *Book) Load(r schema.LeaseRecord) { b.leases[r.ID] = r }
 
 // Grant adds a lease of ttl seconds. The caller has raised ttl to the minimum.
 // Errors, checked in this order: LeaseNotFound for the id 0,
@@ -61,14 +51,14 @@ func (b *Book) Grant(id, ttl int64) error {
 // Revoke removes a lease and returns the keys that were attached to it, in
 // bytewise order. The keys are the caller's. Error: LeaseNotFound.
 func (b *Book) Revoke(id int64) ([][]byte, error) {
-	e := b.leases[id]
-	if e == nil {
+	if !b.Has(id) {
 		return nil, kverr.LeaseNotFound
 	}
-	keys := e.sortedKeys()
-	for key := range e.keys {
+	keys := b.Keys(id)
+	for key := range b.keys[id] {
 		delete(b.owner, key)
 	}
+	delete(b.keys, id)
 	delete(b.leases, id)
 	return keys, nil
 }
@@ -76,12 +66,13 @@ func (b *Book) Revoke(id int64) ([][]byte, error) {
 // Checkpoint notes that a lease has remaining seconds left, zero to forget an
 // earlier note. It returns the record to store, or false for an unknown lease.
 func (b *Book) Checkpoint(id, remaining int64) (schema.LeaseRecord, bool) {
-	e := b.leases[id]
-	if e == nil {
-		return schema.LeaseRecord{}, false
+	r, ok := b.leases[id]
+	if !ok {
+		return r, false
 	}
-	e.record.RemainingTTL = remaining
-	return e.record, true
+	r.RemainingTTL = remaining
+	b.leases[id] = r
+	return r, true
 }
 
 // Attach moves a key to a lease. The key is copied. If the lease does not
@@ -91,77 +82,84 @@ func (b *Book) Attach(id int64, key []byte) bool {
 		return true
 	}
 	b.Detach(key)
-	e := b.leases[id]
-	if e == nil {
+	if !b.Has(id) {
 		return false
 	}
-	if e.keys == nil {
-		e.keys = make(map[string]struct{}, 1)
+	keys := b.keys[id]
+	if keys == nil {
+		keys = make(map[string]struct{}, 1)
+		b.keys[id] = keys
 	}
 	s := string(key)
-	e.keys[s] = struct{}{}
+	keys[s] = struct{}{}
 	b.owner[s] = id
 	return true
 }
 
 // Detach takes a key off its lease, if it has one.
 func (b *Book) Detach(key []byte) {
-	if id, ok := b.owner[string(key)]; ok {
-		delete(b.leases[id].keys, string(key))
-		delete(b.owner, string(key))
+	id, ok := b.owner[string(key)]
+	if !ok {
+		return
+	}
+	delete(b.owner, string(key))
+	if delete(b.keys[id], string(key)); len(b.keys[id]) == 0 {
+		delete(b.keys, id)
 	}
 }
 
 // Has reports whether a lease exists.
-func (b *Book) Has(id int64) bool { return b.leases[id] != nil }
+func (b *Book) Has(id int64) bool {
+	_, ok := b.leases[id]
+	return ok
+}
 
 // Len is the number of leases.
 func (b *Book) Len() int { return len(b.leases) }
 
 // Lookup returns a lease's record.
 func (b *Book) Lookup(id int64) (schema.LeaseRecord, bool) {
-	if e := b.leases[id]; e != nil {
-		return e.record, true
-	}
-	return schema.LeaseRecord{}, false
+	r, ok := b.leases[id]
+	return r, ok
 }
 
 // Keys returns the keys attached to a lease, in bytewise order; none for an
 // unknown lease. They are the caller's.
 func (b *Book) Keys(id int64) [][]byte {
-	if e := b.leases[id]; e != nil {
-		return e.sortedKeys()
+	if !b.Has(id) {
+		return nil
 	}
-	return nil
-}
-
-// Leases returns the records of all leases, by ascending id.
-func (b *Book) Leases() []schema.LeaseRecord {
-	records := make([]schema.LeaseRecord, 0, len(b.leases))
-	for _, e := range b.leases {
-		records = append(records, e.record)
-	}
-	slices.SortFunc(records, func(x, y schema.LeaseRecord) int { return cmp.Compare(x.ID, y.ID) })
-	return records
-}
-
-func (e *entry) sortedKeys() [][]byte {
-	keys := make([][]byte, 0, len(e.keys))
-	for key := range e.keys {
+	keys := make([][]byte, 0, len(b.keys[id]))
+	for key := range b.keys[id] {
 		keys = append(keys, []byte(key))
 	}
 	slices.SortFunc(keys, bytes.Compare)
 	return keys
 }
 
+// Leases returns the records of all leases, by ascending id.
+func (b *Book) Leases() []schema.LeaseRecord {
+	records := make([]schema.LeaseRecord, 0, len(b.leases))
+	for _, r := range b.leases {
+		records = append(records, r)
+	}
+	slices.SortFunc(records, func(x, y schema.LeaseRecord) int { return cmp.Compare(x.ID, y.ID) })
+	return records
+}
+
 // check panics if an invariant is broken.
 func (b *Book) check() {
 	owner := make(map[string]int64)
-	for id, e := range b.leases {
-		if id == 0 || e.record.ID != id {
-			panic(fmt.Sprintf("lease: lease %d is filed under the id %d", e.record.ID, id))
+	for id, r := range b.leases {
+		if id == 0 || r.ID != id {
+			panic(fmt.Sprintf("lease: lease %d is filed under the id %d", r.ID, id))
 		}
-		for key := range e.keys {
+	}
+	for id, keys := range b.keys {
+		if !b.Has(id) || len(keys) == 0 {
+			panic(fmt.Sprintf("lease: %d keys of lease %d, which exists: %v", len(keys), id, b.Has(id)))
+		}
+		for key := range keys {
 			if other, ok := owner[key]; ok {
 				panic(fmt.Sprintf("lease: key %q is attached to %d and %d", key, other, id))
 			}

@@ -41,16 +41,14 @@ func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err
 	return reply, err
 }
 
-// withLeaseID returns a LeaseGrantRequest that names a lease: one that this member does not know of, unless the client chose one. That another
-// member chooses the same one out of 2^63 at the same moment fails as if the client had.
+// withLeaseID returns a LeaseGrantRequest that names a lease: one out of 2^63, unless the client chose one. In the rare case that there is such
+// a lease it fails as if the client had.
 func (s *Service) withLeaseID(raw []byte) []byte {
 	var r request.LeaseGrant
 	if r.Unmarshal(raw) != nil || r.ID != 0 {
 		return raw
 	}
-	for i := 0; i < maxChosenLeases && (r.ID == 0 || s.leases.has(r.ID)); i++ {
-		r.ID = 1 + s.cfg.Random(1<<63-1)
-	}
+	r.ID = 1 + s.cfg.Random(1<<63-1)
 	return r.Append(nil)
 }
 
