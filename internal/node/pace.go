@@ -89,10 +89,13 @@ func (n *Node) untilTurn() time.Duration {
 }
 
 // untilTurn lets the voters take turns by the clock within each interval: a flush keeps processor and disk busy, and entries should find a majority
-// that is not. Clocks that differ only make turns meet now and then.
+// that is not. Clocks that differ only make turns meet now and then. When the first has its turn depends on who they are: not all clusters on a
+// machine flush at the same moment.
 func untilTurn(now time.Time, interval time.Duration, voters []uint64, self uint64) time.Duration {
-	place := max(0, slices.Index(voters, self))
-	begin := interval * time.Duration(place) / time.Duration(max(1, len(voters)))
-	since := (time.Duration(now.UnixNano()) + interval - begin) % interval
-	return interval - since
+	begin := uint64(interval) * uint64(max(0, slices.Index(voters, self))) / uint64(max(1, len(voters)))
+	for _, id := range voters {
+		begin += id % uint64(interval)
+	}
+	since := (uint64(now.UnixNano()) + uint64(interval) - begin%uint64(interval)) % uint64(interval)
+	return interval - time.Duration(since)
 }
