@@ -233,7 +233,7 @@ func httpUnaryCases() []testCase {
 			a := e.call(http.MethodPost, "/v3/kv/range", e.json(`{'key':'$a'}`), "Authorization", "garbage")
 			e.equal("status", a.status, 200)
 		}},
-		{name: "hasleader", run: func(e *env) {
+		{name: "hasleader", settled: true, run: func(e *env) {
 			a := e.call(http.MethodPost, "/v3/kv/range", e.json(`{'key':'$a'}`), "Grpc-Metadata-Hasleader", "true")
 			e.equal("status", a.status, 200)
 		}},

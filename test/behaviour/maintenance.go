@@ -262,7 +262,7 @@ func metadataCases() []testCase {
 		}
 	}
 	return []testCase{
-		{name: "hasleader", run: with("hasleader", "true")},
+		{name: "hasleader", settled: true, run: with("hasleader", "true")},
 		{name: "hasleader of another value", run: with("hasleader", "maybe")},
 		{name: "token is ignored while auth is off", run: with("token", "garbage")},
 		{name: "authorization is ignored while auth is off", run: with("authorization", "Bearer garbage")},
