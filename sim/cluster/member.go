@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -272,8 +273,12 @@ func (m *member) toldOfRemoval() bool {
 	})
 }
 
-// fail ends a member whose disk has failed, and starts it again after a while, as a supervisor does.
+// fail ends a member whose disk has failed, and starts it again after a while, as a supervisor does. Damage on a disk that nobody has damaged is
+// the member's own.
 func (m *member) fail(what string, err error) {
+	if errors.As(err, new(*backend.CorruptError)) && !m.host.flipped {
+		m.w.fail("damage", "member %d: %s: %v", m.host.index, what, err)
+	}
 	m.w.engine.Note("fails", m.host.index)
 	m.w.engine.Comment(m.host.index, "%s: %v", what, err)
 	m.stop()
