@@ -18,8 +18,8 @@ func (n *Node) runLog() {
 	for {
 		select {
 		case <-n.writes.wake:
-			if crowded || n.waiters.len() > 1 {
-				runtime.Gosched() // what is about to come goes into the same sync
+			if crowded || n.waiters.len() > 1 || n.hasPeers() {
+				runtime.Gosched() // what is about to come goes into the same sync, and what is to be sent goes before it
 			}
 		case <-n.ctx.Done():
 			if err := n.cfg.Log.Write(batcher.Rest()); n.Err() == nil && !n.noRoom(err) { // a commit index is learnt again

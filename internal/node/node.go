@@ -320,6 +320,12 @@ func (n *Node) Inspect(fn func(*machine.Machine)) {
 	fn(n.cfg.Applier.Machine())
 }
 
+// hasPeers reports whether the cluster has other members.
+func (n *Node) hasPeers() bool {
+	conf := &n.status.Load().ConfState
+	return len(conf.Voters)+len(conf.Learners) > 1
+}
+
 // reachesQuorum reports whether this member and the voters that it is connected to are a majority.
 func (n *Node) reachesQuorum() bool {
 	if n.cfg.Connected == nil {
