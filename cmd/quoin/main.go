@@ -32,7 +32,7 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	switch filepath.Base(args[0]) {
 	case "etcd":
-		if len(args) > 1 && args[1] == "gateway" {
+		if len(args) > 1 && (args[1] == "gateway" || args[1] == "grpc-proxy") {
 			return execute(ctx, proxyTool(), args[1:])
 		}
 		return serve(ctx, args[1:])
@@ -70,7 +70,8 @@ func newRoot(ctx context.Context, code *int) *cobra.Command {
 		Args:  cobra.NoArgs,
 		Run:   func(*cobra.Command, []string) { printVersion() },
 	})
-	root.AddCommand(devCommand(), migrate.Command(), rebuild.Command(), proxy.Command(proxyLogger))
+	root.AddCommand(devCommand(), migrate.Command(), rebuild.Command())
+	root.AddCommand(proxyCommands()...)
 	root.AddCommand(ctl.Commands()...)
 	root.AddCommand(offlineCommands(root))
 	return root
@@ -79,11 +80,21 @@ func newRoot(ctx context.Context, code *int) *cobra.Command {
 // proxyTool is what a program called etcd does besides being a member.
 func proxyTool() *cobra.Command {
 	root := &cobra.Command{Use: "etcd", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(proxy.Command(proxyLogger))
+	root.AddCommand(proxyCommands()...)
 	return root
 }
 
-func proxyLogger() *slog.Logger { return config.NewLogger(os.Stderr, config.Default()) }
+func proxyCommands() []*cobra.Command {
+	return []*cobra.Command{proxy.Command(func() *slog.Logger { return proxyLogger(false) }), proxy.RelayCommand(proxyLogger)}
+}
+
+func proxyLogger(debug bool) *slog.Logger {
+	cfg := config.Default()
+	if debug {
+		cfg.LogLevel = "debug"
+	}
+	return config.NewLogger(os.Stderr, cfg)
+}
 
 // offlineCommands returns the command "util", which has all that needs no running member. What is done to snapshots is in "snapshot" as well.
 func offlineCommands(root *cobra.Command) *cobra.Command {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/quoin-kv/quoin/internal/discover"
 )
@@ -20,7 +21,16 @@ type discovery struct {
 }
 
 // find returns the endpoints that DNS knows.
-func (d *discovery) find(ctx context.Context) ([]Endpoint, error) {
+func (d *discovery) find(ctx context.Context) (list []Endpoint, err error) {
+	found, err := d.trusted(ctx)
+	for _, e := range found {
+		list = append(list, Endpoint{e.Address, e.Priority})
+	}
+	return list, err
+}
+
+// trusted returns the endpoints that DNS knows and that can prove who they are.
+func (d *discovery) trusted(ctx context.Context) ([]discover.Endpoint, error) {
 	found, err := d.Find(ctx)
 	if err != nil {
 		return nil, err
@@ -31,12 +41,7 @@ func (d *discovery) find(ctx context.Context) ([]Endpoint, error) {
 			return nil, err
 		}
 	}
-	var list []Endpoint
-	for _, e := range found {
-		if good(e) {
-			list = append(list, Endpoint{e.Address, e.Priority})
-		}
-	}
+	list := slices.DeleteFunc(found, func(e discover.Endpoint) bool { return !good(e) })
 	if len(list) == 0 {
 		return nil, fmt.Errorf("no endpoint of %s is one of --trusted-ca-file", d.Domain)
 	}

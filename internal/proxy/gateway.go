@@ -1,4 +1,5 @@
-// Package proxy passes connections of clients on to the members of a cluster, without looking into them.
+// Package proxy passes on what clients want of the members of a cluster: a Gateway whole connections, without looking into them, a Relay each
+// gRPC call by itself.
 package proxy
 
 import (

@@ -216,21 +216,24 @@ func TestCommand(t *testing.T) {
 	}
 	var out bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
-	root := Command(func() *slog.Logger { return slog.New(slog.NewTextHandler(&stopAtReady{&out, cancel}, nil)) })
+	root := Command(func() *slog.Logger {
+		return slog.New(slog.NewTextHandler(&stopAt{&out, "ready to proxy client requests", cancel}, nil))
+	})
 	root.SetArgs(strings.Fields("--endpoints=http://a:1,b:2 start --listen-addr=127.0.0.1:0"))
 	if err := root.ExecuteContext(ctx); err != nil || !strings.Contains(out.String(), `endpoints="[a:1 b:2]"`) {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }
 
-// stopAtReady ends the command when it says that it is ready.
-type stopAtReady struct {
-	out    *bytes.Buffer
+// stopAt ends the command when it says something.
+type stopAt struct {
+	out    io.Writer
+	words  string
 	cancel func()
 }
 
-func (s *stopAtReady) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("ready to proxy client requests")) {
+func (s *stopAt) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(s.words)) {
 		s.cancel()
 	}
 	return s.out.Write(b)

@@ -171,7 +171,6 @@ func house() []room {
 			sideways: []string{"internal/ctl"},
 			outside:  []string{modClient, modCobra, modEtcdAPI, modGRPC},
 		},
-		{path: "internal/proxy", floor: edge, imports: []string{"internal/discover"}, outside: []string{modCobra}},
 		{
 			path: "internal/rebuild", floor: edge,
 			imports:  []string{"internal/backend", "internal/datadir", "internal/membership", "internal/replica", "internal/schema", "internal/vfs", "internal/wal", "raft/wire"},
@@ -187,8 +186,8 @@ func house() []room {
 
 		{
 			path: "cmd/quoin", floor: assembly,
-			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/migrate", "internal/proxy", "internal/rebuild", "internal/utl"},
-			sideways: []string{"embed", "internal/config"},
+			imports:  []string{"internal/ctl", "internal/faultpoint", "internal/migrate", "internal/rebuild", "internal/utl"},
+			sideways: []string{"embed", "internal/config", "internal/proxy"},
 			outside:  []string{modCobra, modEtcdAPI, modGRPC, modSystemd},
 		},
 		{
@@ -203,6 +202,11 @@ func house() []room {
 			imports:  []string{"internal/membership", "internal/schema", "raft/wire"},
 			sideways: []string{"internal/config"},
 			outside:  []string{modClient, modEtcdAPI, modGRPC, modZap},
+		},
+		{
+			path: "internal/proxy", floor: assembly,
+			imports: []string{"internal/api/ops", "internal/api/port", "internal/certs", "internal/discover"},
+			outside: []string{modCobra, modEtcdAPI, modGRPC, modPflag, modPrometheus, modProtobuf},
 		},
 
 		{

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+)
+
+// counts are the metrics of a proxy's own.
+type counts struct {
+	registry         *prometheus.Registry
+	started, handled *prometheus.CounterVec
+	methods          map[string][]string // labels of those that have names of their own
+	logger           *slog.Logger        // every call is logged; nil: none is
+}
+
+func newCounts(logger *slog.Logger) *counts {
+	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
+	c := &counts{
+		registry: prometheus.NewRegistry(),
+		started: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grpc_server_started_total", Help: "Calls of clients that have begun.",
+		}, labels),
+		handled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grpc_server_handled_total", Help: "Calls of clients that have ended, by how.",
+		}, append(labels, "grpc_code")),
+		methods: methodLabels(), logger: logger,
+	}
+	c.registry.MustRegister(c.started, c.handled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return c
+}
+
+// methodLabels names the methods that are counted each by itself. All others count as one, as clients can make up as many as they like.
+func methodLabels() map[string][]string {
+	labels := map[string][]string{}
+	for _, d := range []grpc.ServiceDesc{
+		pb.KV_ServiceDesc, pb.Watch_ServiceDesc, pb.Lease_ServiceDesc, pb.Cluster_ServiceDesc, pb.Maintenance_ServiceDesc, pb.Auth_ServiceDesc,
+	} {
+		for _, m := range d.Methods {
+			labels["/"+d.ServiceName+"/"+m.MethodName] = []string{"unary", d.ServiceName, m.MethodName}
+		}
+		for _, s := range d.Streams {
+			labels["/"+d.ServiceName+"/"+s.StreamName] = []string{kind(s), d.ServiceName, s.StreamName}
+		}
+	}
+	return labels
+}
+
+func kind(s grpc.StreamDesc) string {
+	switch {
+	case s.ClientStreams && s.ServerStreams:
+		return "bidi_stream"
+	case s.ClientStreams:
+		return "client_stream"
+	}
+	return "server_stream"
+}
+
+// start notes that a call begins, and returns what is to be called at its end.
+func (c *counts) start(method string) (done func(error)) {
+	labels := c.methods[method]
+	if labels == nil {
+		labels = []string{"bidi_stream", "other", "other"}
+	}
+	c.started.WithLabelValues(labels...).Inc()
+	began := time.Now()
+	return func(err error) {
+		code := status.Code(err).String()
+		c.handled.WithLabelValues(append(labels[:len(labels):len(labels)], code)...).Inc()
+		if c.logger != nil {
+			c.logger.Info("call", "method", strings.ToValidUTF8(method, "?"), "code", code, "took", time.Since(began))
+		}
+	}
+}
+
+func (c *counts) handler() http.Handler {
+	return promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{})
+}
