@@ -16,9 +16,9 @@ type edit struct{ request, answer func([]byte) ([]byte, error) }
 // serve is the handler of all calls.
 func (r *Relay) serve(_ any, client grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(client) // gRPC knows the method of every stream that it hands out
-	done := r.counts.start(method)
-	err := r.answer(method, client)
-	done(err)
+	counts := r.counts.start(method)
+	err := r.answer(method, counted{client, counts})
+	counts.done(err)
 	return err
 }
 

@@ -16,10 +16,16 @@ import (
 
 // counts are the metrics of a proxy's own.
 type counts struct {
-	registry         *prometheus.Registry
-	started, handled *prometheus.CounterVec
-	methods          map[string][]string // labels of those that have names of their own
-	logger           *slog.Logger        // every call is logged; nil: none is
+	registry                         *prometheus.Registry
+	started, handled, received, sent *prometheus.CounterVec
+	methods                          map[string][]string // labels of those that have names of their own
+	logger                           *slog.Logger        // every call is logged; nil: none is
+}
+
+// callCounts are the metrics of one call.
+type callCounts struct {
+	received, sent prometheus.Counter // messages of the client, and to it
+	done           func(error)        // at its end
 }
 
 func newCounts(logger *slog.Logger) *counts {
@@ -32,9 +38,15 @@ func newCounts(logger *slog.Logger) *counts {
 		handled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grpc_server_handled_total", Help: "Calls of clients that have ended, by how.",
 		}, append(labels, "grpc_code")),
+		received: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grpc_server_msg_received_total", Help: "Messages of clients.",
+		}, labels),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grpc_server_msg_sent_total", Help: "Messages to clients.",
+		}, labels),
 		methods: methodLabels(), logger: logger,
 	}
-	c.registry.MustRegister(c.started, c.handled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.registry.MustRegister(c.started, c.handled, c.received, c.sent, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return c
 }
 
@@ -64,21 +76,44 @@ func kind(s grpc.StreamDesc) string {
 	return "server_stream"
 }
 
-// start notes that a call begins, and returns what is to be called at its end.
-func (c *counts) start(method string) (done func(error)) {
+// start notes that a call begins.
+func (c *counts) start(method string) callCounts {
 	labels := c.methods[method]
 	if labels == nil {
 		labels = []string{"bidi_stream", "other", "other"}
 	}
 	c.started.WithLabelValues(labels...).Inc()
 	began := time.Now()
-	return func(err error) {
+	done := func(err error) {
 		code := status.Code(err).String()
 		c.handled.WithLabelValues(append(labels[:len(labels):len(labels)], code)...).Inc()
 		if c.logger != nil {
 			c.logger.Info("call", "method", strings.ToValidUTF8(method, "?"), "code", code, "took", time.Since(began))
 		}
 	}
+	return callCounts{c.received.WithLabelValues(labels...), c.sent.WithLabelValues(labels...), done}
+}
+
+// counted is a client's side of a call, with its messages counted.
+type counted struct {
+	grpc.ServerStream
+	counts callCounts
+}
+
+func (s counted) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if err == nil {
+		s.counts.received.Inc()
+	}
+	return err
+}
+
+func (s counted) SendMsg(m any) error {
+	err := s.ServerStream.SendMsg(m)
+	if err == nil {
+		s.counts.sent.Inc()
+	}
+	return err
 }
 
 func (c *counts) handler() http.Handler {

@@ -239,6 +239,8 @@ func testPages(t *testing.T, member string) {
 		{r.address, "/proxy/health", 200, `{"health":"true","reason":""}`},
 		{r.address, "/metrics", 200, "etcd_server_has_leader 1"},
 		{r.address, "/proxy/metrics", 200, `grpc_server_handled_total{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`},
+		{r.address, "/proxy/metrics", 200, `grpc_server_msg_received_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`},
+		{r.address, "/proxy/metrics", 200, `grpc_server_msg_sent_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`},
 		{r.address, "/debug/pprof/cmdline", 200, "proxy.test"},
 		{r.address, "/version", 404, ""},
 		{monitors.Addr().String(), "/health", 200, `{"health":"true","reason":""}`},

@@ -176,12 +176,13 @@ type Door struct {
 
 // Serve takes calls and requests for pages at clients, and requests for pages at monitors, until ctx ends or one of them fails. It closes all.
 func (r *Relay) Serve(ctx context.Context, clients Door, monitors ...Door) error {
+	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	run := func(what func() error) {
 		wg.Go(func() {
-			if err := what(); err != nil && ctx.Err() == nil {
+			if err := what(); err != nil {
 				cancel(err)
 			}
 		})
@@ -204,8 +205,8 @@ func (r *Relay) Serve(ctx context.Context, clients Door, monitors ...Door) error
 	err := r.stop(sites)
 	wg.Wait()
 	r.calls.Wait()
-	if why := context.Cause(ctx); !errors.Is(why, context.Canceled) && !errors.Is(why, context.DeadlineExceeded) {
-		err = errors.Join(why, err)
+	if outer.Err() == nil {
+		err = errors.Join(context.Cause(ctx), err)
 	}
 	return errors.Join(err, r.conn.Close())
 }

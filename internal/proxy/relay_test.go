@@ -77,14 +77,14 @@ func run(t *testing.T, o RelayOptions, clients Door, monitors ...Door) *running 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := r.Serve(ctx, clients, monitors...); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	stop := func() { cancel(); wg.Wait() }
+	stop := func() { cancel(errors.New("a signal")); wg.Wait() }
 	t.Cleanup(stop)
 	return &running{r, clients.Listener.Addr().String(), stop}
 }
@@ -347,6 +347,28 @@ func TestNobodyThere(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDoorFails: a door that cannot be used any more ends the relay, which says why.
+func TestDoorFails(t *testing.T) {
+	for name, which := range map[string]int{"clients": 0, "monitors": 1} {
+		t.Run(name, func(t *testing.T) {
+			r, err := NewRelay(options("127.0.0.1:1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			doors := []Door{{Listener: listen(t)}, {Listener: listen(t)}}
+			doors[which].Listener = broken{doors[which].Listener}
+			if err := r.Serve(t.Context(), doors[0], doors[1]); err == nil || !strings.Contains(err.Error(), "no more files") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// broken is a listener that accepts nobody.
+type broken struct{ net.Listener }
+
+func (broken) Accept() (net.Conn, error) { return nil, errors.New("no more files") }
 
 // revisions is a member whose answers have one revision, and a newer one to those who want what is newest.
 func revisions(now, latest int64) scene {

@@ -51,7 +51,7 @@ func (l *roll) answer(client grpc.ServerStream) error {
 		return err
 	}
 	req.free()
-	b, err := proto.Marshal(&pb.MemberListResponse{Header: &pb.ResponseHeader{}, Members: l.proxies(client.Context())})
+	b, err := proto.Marshal(&pb.MemberListResponse{Members: l.proxies(client.Context())})
 	if err != nil {
 		return err
 	}
