@@ -79,6 +79,21 @@ func TestCalls(t *testing.T) {
 	wantCode(t, err, codes.ResourceExhausted)
 }
 
+// TestEndApart: a client may say that nothing more comes after its message, also when the message has used up all the room that there was.
+func TestEndApart(t *testing.T) {
+	conn := dial(t, serve(t, Options{}))
+	for _, n := range []int{0, windowStart - prefixBytes - 1, windowStart - prefixBytes, windowStart, 1 << 20, 4 << 20} {
+		stream, err := conn.NewStream(soon(t), &grpc.StreamDesc{ClientStreams: true}, "/test.S/Echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := text{strings.Repeat("x", n)}, text{}
+		if err := errors.Join(stream.SendMsg(&in), stream.CloseSend(), stream.RecvMsg(&out)); err != nil || out.s != in.s {
+			t.Errorf("%d bytes: %d bytes, %v", n, len(out.s), err)
+		}
+	}
+}
+
 func TestSendLimit(t *testing.T) {
 	conn := dial(t, serve(t, Options{Limits: Limits{SendBytes: 10}}))
 	_, err := echo(soon(t), conn, "more than ten bytes")

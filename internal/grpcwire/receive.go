@@ -257,7 +257,7 @@ func (c *conn) start(s *stream) {
 
 // widen lets the client send more on a stream: as much as the handler has taken, and what a large message needs.
 func (c *conn) widen(s *stream) {
-	if missing := s.need - len(s.message); s.prefixed == prefixBytes && missing > s.window && s.granted == 0 && !s.waiting {
+	if missing := s.need - len(s.message); s.prefixed == prefixBytes && missing >= s.window && s.granted == 0 && !s.waiting {
 		c.grant(s, missing)
 	}
 	if !s.served || s.deaf {
@@ -285,7 +285,8 @@ type grants struct {
 	queue []*stream
 }
 
-// grant lets n bytes of a message come, now or later.
+// grant lets the n bytes that a message lacks come, now or later. One byte is left over then: gRPC in Go waits for room before it says, in a frame
+// without bytes, that nothing more comes.
 func (c *conn) grant(s *stream, n int) {
 	g := &c.mu.grants
 	if g.used > 0 && g.used+n > grantsMax {
@@ -295,8 +296,8 @@ func (c *conn) grant(s *stream, n int) {
 	}
 	g.used += n
 	s.granted = n
-	c.mu.out = appendWindowUpdate(c.mu.out, s.id, n-s.window)
-	s.window = n
+	c.mu.out = appendWindowUpdate(c.mu.out, s.id, n+1-s.window)
+	s.window = n + 1
 }
 
 // release ends the grant of a message that has come or will not.
@@ -313,7 +314,7 @@ func (c *conn) release(s *stream) {
 		}
 		g.queue = g.queue[1:]
 		next.waiting = false
-		if !stale && n > next.window {
+		if !stale && n >= next.window {
 			c.grant(next, n)
 		}
 	}
