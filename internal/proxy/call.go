@@ -6,7 +6,9 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // edit changes the messages of a method on their way; a nil function leaves them as they are. The functions keep nothing of what they are
@@ -28,8 +30,43 @@ func (r *Relay) answer(method string, client grpc.ServerStream) error {
 		return r.roll.answer(client)
 	case r.ordered[method] != nil:
 		return r.forwardOrdered(method, client)
+	case r.methods[method].single:
+		return r.forwardSingle(method, client)
 	}
 	return r.forward(method, client)
+}
+
+// forwardSingle passes on a call with one request.
+func (r *Relay) forwardSingle(method string, client grpc.ServerStream) error {
+	req, err := r.request(method, client)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(outgoing(client.Context()))
+	defer cancel()
+	member, err := r.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method, grpc.ForceCodecV2(frameCodec{}))
+	if err == nil {
+		err = member.SendMsg(&req)
+	}
+	req.free()
+	if err != nil && !errors.Is(err, io.EOF) { // the member has ended the call, and says why to who receives
+		return err
+	}
+	return passDown(member, client, r.edits[method].answer)
+}
+
+// request returns the only request of a call as the member is to see it.
+func (r *Relay) request(method string, client grpc.ServerStream) (req frame, err error) {
+	switch err := client.RecvMsg(&req); {
+	case errors.Is(err, io.EOF):
+		return req, status.Error(codes.Internal, "cardinality violation: received no request message from non-client-streaming RPC")
+	case err != nil:
+		return req, err
+	}
+	if err = req.change(r.edits[method].request); err != nil {
+		req.free()
+	}
+	return req, err
 }
 
 // forward passes a call on to a member, and what the member says to the client. It ends when both have; what the client had said before that

@@ -18,8 +18,8 @@ import (
 type counts struct {
 	registry                         *prometheus.Registry
 	started, handled, received, sent *prometheus.CounterVec
-	methods                          map[string][]string // labels of those that have names of their own
-	logger                           *slog.Logger        // every call is logged; nil: none is
+	methods                          map[string]method
+	logger                           *slog.Logger // every call is logged; nil: none is
 }
 
 // callCounts are the metrics of one call.
@@ -28,7 +28,13 @@ type callCounts struct {
 	done           func(error)        // at its end
 }
 
-func newCounts(logger *slog.Logger) *counts {
+// method is what is known of one of the API's.
+type method struct {
+	labels []string
+	single bool // clients send one message
+}
+
+func newCounts(methods map[string]method, logger *slog.Logger) *counts {
 	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	c := &counts{
 		registry: prometheus.NewRegistry(),
@@ -44,26 +50,26 @@ func newCounts(logger *slog.Logger) *counts {
 		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grpc_server_msg_sent_total", Help: "Messages to clients.",
 		}, labels),
-		methods: methodLabels(), logger: logger,
+		methods: methods, logger: logger,
 	}
 	c.registry.MustRegister(c.started, c.handled, c.received, c.sent, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return c
 }
 
-// methodLabels names the methods that are counted each by itself. All others count as one, as clients can make up as many as they like.
-func methodLabels() map[string][]string {
-	labels := map[string][]string{}
+// apiMethods are the methods that are counted each by itself. All others count as one, as clients can make up as many as they like.
+func apiMethods() map[string]method {
+	all := map[string]method{}
 	for _, d := range []grpc.ServiceDesc{
 		pb.KV_ServiceDesc, pb.Watch_ServiceDesc, pb.Lease_ServiceDesc, pb.Cluster_ServiceDesc, pb.Maintenance_ServiceDesc, pb.Auth_ServiceDesc,
 	} {
 		for _, m := range d.Methods {
-			labels["/"+d.ServiceName+"/"+m.MethodName] = []string{"unary", d.ServiceName, m.MethodName}
+			all["/"+d.ServiceName+"/"+m.MethodName] = method{[]string{"unary", d.ServiceName, m.MethodName}, true}
 		}
 		for _, s := range d.Streams {
-			labels["/"+d.ServiceName+"/"+s.StreamName] = []string{kind(s), d.ServiceName, s.StreamName}
+			all["/"+d.ServiceName+"/"+s.StreamName] = method{[]string{kind(s), d.ServiceName, s.StreamName}, !s.ClientStreams}
 		}
 	}
-	return labels
+	return all
 }
 
 func kind(s grpc.StreamDesc) string {
@@ -78,7 +84,7 @@ func kind(s grpc.StreamDesc) string {
 
 // start notes that a call begins.
 func (c *counts) start(method string) callCounts {
-	labels := c.methods[method]
+	labels := c.methods[method].labels
 	if labels == nil {
 		labels = []string{"bidi_stream", "other", "other"}
 	}

@@ -86,6 +86,16 @@ func testCalls(t *testing.T, member string) {
 	if got := <-watch; len(got.Events) != 1 || string(got.Events[0].Kv.Key) != "w1" {
 		t.Errorf("%+v", got)
 	}
+	large := strings.Repeat("x", 1<<20)
+	if _, err := c.Put(ctx, "large", large); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Get(ctx, "large"); err != nil || string(got.Kvs[0].Value) != large {
+		t.Errorf("a large value: %v", err)
+	}
+	if _, err := c.Delete(ctx, "large"); err != nil {
+		t.Fatal(err)
+	}
 	alive, err := c.KeepAlive(ctx, lease.ID)
 	if err != nil {
 		t.Fatal(err)

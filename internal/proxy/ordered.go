@@ -35,14 +35,11 @@ func orderedMethods() map[string]func([]byte) []byte {
 // forwardOrdered passes on a call with one request and one answer. A read of what a member has at the moment that turns out to be older than
 // an answer which was given before the call is asked again, as one of the newest.
 func (r *Relay) forwardOrdered(method string, client grpc.ServerStream) error {
-	var req frame
-	if err := client.RecvMsg(&req); err != nil {
+	req, err := r.request(method, client)
+	if err != nil {
 		return err
 	}
 	defer func() { req.free() }()
-	if err := req.change(r.edits[method].request); err != nil {
-		return err
-	}
 	before := r.newest.revision.Load()
 	resp, err := r.ask(method, client, &req)
 	if err == nil && revisionOf(resp.data.Materialize()) < before {

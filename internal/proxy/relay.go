@@ -70,6 +70,7 @@ type Relay struct {
 	dialer  *certs.Dialer
 	server  *grpc.Server
 	counts  *counts
+	methods map[string]method              // of the API
 	roll    *roll                          // nil: the members answer who they are
 	edits   map[string]edit                // by method
 	ordered map[string]func([]byte) []byte // by method; none if reads need not be in order
@@ -90,7 +91,7 @@ func NewRelay(o RelayOptions) (*Relay, error) {
 	if len(list) == 0 {
 		return nil, errors.New("no endpoint")
 	}
-	r := &Relay{opts: o, logger: o.Logger, targets: &targets{}, dialer: dialer}
+	r := &Relay{opts: o, logger: o.Logger, targets: &targets{}, dialer: dialer, methods: apiMethods()}
 	r.targets.mu.list = list
 	if r.conn, err = r.connect(slices.ContainsFunc(list, func(t target) bool { return t.secure })); err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func NewRelay(o RelayOptions) (*Relay, error) {
 	if o.LogCalls {
 		calls = o.Logger
 	}
-	r.counts = newCounts(calls)
+	r.counts = newCounts(r.methods, calls)
 	if o.Namespace != "" {
 		r.edits = namespace{[]byte(o.Namespace)}.edits()
 	}

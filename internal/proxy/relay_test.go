@@ -370,6 +370,49 @@ type broken struct{ net.Listener }
 
 func (broken) Accept() (net.Conn, error) { return nil, errors.New("no more files") }
 
+// TestSingleRequests: calls with one request are passed on with it, and refused without.
+func TestSingleRequests(t *testing.T) {
+	member, _ := play(t, func(stream grpc.ServerStream) error {
+		if err := stream.RecvMsg(&frame{}); err != nil {
+			return err
+		}
+		return status.Error(codes.FailedPrecondition, "no")
+	})
+	for name, ordered := range map[string]bool{"as it comes": false, "in order": true} {
+		t.Run(name, func(t *testing.T) {
+			o := options(member)
+			o.Ordered, o.Namespace = ordered, "p/"
+			conn := dialPlain(t, runPlain(t, o).address)
+			talk := func(send ...string) error {
+				stream, err := conn.NewStream(soon(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, pb.KV_Range_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range send {
+					if err := stream.SendMsg(text(s)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := stream.CloseSend(); err != nil {
+					t.Fatal(err)
+				}
+				for {
+					if err := stream.RecvMsg(&frame{}); err != nil {
+						return err
+					}
+				}
+			}
+			for want, send := range map[codes.Code][]string{
+				codes.Internal: nil, codes.InvalidArgument: {""}, codes.FailedPrecondition: {string(encoded(&pb.RangeRequest{Key: []byte("a")}))},
+			} {
+				if err := talk(send...); status.Code(err) != want {
+					t.Errorf("%q: %v", send, err)
+				}
+			}
+		})
+	}
+}
+
 // revisions is a member whose answers have one revision, and a newer one to those who want what is newest.
 func revisions(now, latest int64) scene {
 	return func(stream grpc.ServerStream) error {
