@@ -52,7 +52,8 @@ func newCounts(methods map[string]method, logger *slog.Logger) *counts {
 		}, labels),
 		methods: methods, logger: logger,
 	}
-	c.registry.MustRegister(c.started, c.handled, c.received, c.sent, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.registry.MustRegister(c.started, c.handled, c.received, c.sent,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return c
 }
 

@@ -135,7 +135,8 @@ func TestNamespaceMessages(t *testing.T) {
 		}
 	}
 	lease := &pb.LeaseTimeToLiveResponse{Keys: [][]byte{[]byte("p/a"), []byte("other"), []byte("p/b")}}
-	if err := (namespace{[]byte("p/")}).leaseAnswer(lease); err != nil || !slices.EqualFunc(lease.Keys, []string{"a", "b"}, func(k []byte, s string) bool { return string(k) == s }) {
+	same := func(k []byte, s string) bool { return string(k) == s }
+	if err := (namespace{[]byte("p/")}).leaseAnswer(lease); err != nil || !slices.EqualFunc(lease.Keys, []string{"a", "b"}, same) {
 		t.Errorf("keys of a lease: %q", lease.Keys)
 	}
 }

@@ -122,7 +122,7 @@ func (r *Relay) connect(secure bool) (*grpc.ClientConn, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: reconnectDelay / 10, Multiplier: backoff.DefaultConfig.Multiplier, Jitter: backoff.DefaultConfig.Jitter, MaxDelay: reconnectDelay},
+			Backoff:           backoff.Config{BaseDelay: reconnectDelay / 10, Multiplier: 1.5, Jitter: 0.2, MaxDelay: reconnectDelay},
 			MinConnectTimeout: dialTimeout,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(r.opts.MaxSendBytes), grpc.MaxCallRecvMsgSize(r.opts.MaxReceiveBytes)),

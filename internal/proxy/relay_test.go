@@ -256,7 +256,9 @@ func TestRelayRefuses(t *testing.T) {
 	o := options(member)
 	o.MaxSendBytes = 1000
 	conn := dialPlain(t, runPlain(t, o).address)
-	for size, want := range map[int]string{1001: "trying to send message larger than max (1001 vs. 1000)", minRelayReceive + 1: "received message larger than max"} {
+	for size, want := range map[int]string{
+		1001: "trying to send message larger than max (1001 vs. 1000)", minRelayReceive + 1: "received message larger than max",
+	} {
 		stream := call(soon(t), t, conn)
 		if err := stream.SendMsg(text(strings.Repeat("x", size))); err != nil {
 			t.Fatal(err)
@@ -384,7 +386,8 @@ func TestSingleRequests(t *testing.T) {
 			o.Ordered, o.Namespace = ordered, "p/"
 			conn := dialPlain(t, runPlain(t, o).address)
 			talk := func(send ...string) error {
-				stream, err := conn.NewStream(soon(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, pb.KV_Range_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
+				how := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+				stream, err := conn.NewStream(soon(t), how, pb.KV_Range_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
 				if err != nil {
 					t.Fatal(err)
 				}

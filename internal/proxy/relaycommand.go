@@ -52,7 +52,8 @@ func RelayCommand(log func(debug bool) *slog.Logger) *cobra.Command {
 
 func (f *relayFlags) addMembers(set *pflag.FlagSet) {
 	set.StringSliceVar(&f.Endpoints, "endpoints", []string{"127.0.0.1:2379"}, "endpoints of the cluster, comma separated")
-	set.DurationVar(&f.Sync, "endpoints-auto-sync-interval", 0, "time between two looks at the list of members, from which the endpoints are taken; at least 1s (0: never)")
+	set.DurationVar(&f.Sync, "endpoints-auto-sync-interval", 0,
+		"time between two looks at the list of members, from which the endpoints are taken; at least 1s (0: never)")
 	set.StringVar(&f.discovery.Domain, "discovery-srv", "", "DNS domain whose SRV records name the endpoints")
 	set.StringVar(&f.discovery.Name, "discovery-srv-name", "", "suffix of the service that is looked up there: etcd-client-ssl, etcd-client")
 	set.BoolVar(&f.discovery.Insecure, "insecure-discovery", false, "take endpoints without TLS from there as well")
@@ -70,7 +71,8 @@ func (f *relayFlags) addMembers(set *pflag.FlagSet) {
 func (f *relayFlags) addClients(set *pflag.FlagSet) {
 	set.StringVar(&f.listen, "listen-addr", "127.0.0.1:23790", "address to listen on")
 	set.StringVar(&f.metrics, "metrics-addr", "", "URL where metrics and health are served as well")
-	set.StringVar(&f.Advertise, "advertise-client-url", "127.0.0.1:23790", "address that clients are told when they ask for the members (empty: the members answer)")
+	set.StringVar(&f.Advertise, "advertise-client-url", "127.0.0.1:23790",
+		"address that clients are told when they ask for the members (empty: the members answer)")
 	set.StringVar(&f.ResolverPrefix, "resolver-prefix", "", "prefix of the keys under which proxies register, for clients to be told all of them")
 	set.Int64Var(&f.ResolverTTL, "resolver-ttl", 0, "seconds that a proxy stays registered when it is gone")
 	set.StringVar(&f.Namespace, "namespace", "", "prefix that is put before the keys of clients, and cut off from answers")
