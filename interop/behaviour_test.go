@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,15 +17,24 @@ import (
 // TestBehaviour runs the behaviour suite on each server.
 func TestBehaviour(t *testing.T) {
 	t.Parallel()
-	eachProgram(t, func(t *testing.T, program process.Program) {
-		start := func(t *testing.T, flags ...string) behaviour.Target {
-			s := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true, Flags: flags})
-			return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), V2: program.Name == process.Quoin().Name}
-		}
-		target := start(t)
-		target.Fresh = start
-		behaviour.Run(t, target)
-	})
+	eachProgram(t, func(t *testing.T, program process.Program) { testBehaviour(t, program) })
+}
+
+// TestBehaviourOverGRPCGo runs it on Quoin with gRPC's own server side in the place of ours: both answer the same.
+func TestBehaviourOverGRPCGo(t *testing.T) {
+	t.Parallel()
+	testBehaviour(t, process.Quoin(), "--grpc-server=grpc-go")
+}
+
+// testBehaviour runs the suite on servers that all have the flags always, besides those that a case asks for.
+func testBehaviour(t *testing.T, program process.Program, always ...string) {
+	start := func(t *testing.T, flags ...string) behaviour.Target {
+		s := process.Start(t, process.Config{Program: program, Builder: builder, Volatile: true, Flags: slices.Concat(always, flags)})
+		return behaviour.Target{Endpoint: s.Endpoint(), HTTP: s.URL(), V2: program.Name == process.Quoin().Name}
+	}
+	target := start(t)
+	target.Fresh = start
+	behaviour.Run(t, target)
 }
 
 // TestBehaviourThroughEveryMember runs the suite on a cluster of three, through the leader and through a follower. Cases that need a server
