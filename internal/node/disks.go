@@ -34,13 +34,13 @@ func (n *Node) runLog() {
 			if came := len(joined.Log.Entries); came > 0 {
 				crowded = came > 1
 			}
-			if err := n.untilRoom(func() error { return n.write(joined) }); err != nil {
+			size := memoryOfOutputs(rest[:now])
+			if err := n.untilRoom(func() error { return n.write(joined, size) }); err != nil {
 				if !n.noRoom(err) { // else the node stops
 					n.fail(failed("write-ahead log", err))
 				}
 				return
 			}
-			n.unwritten.Add(-memoryOfOutputs(rest[:now]))
 			rest = rest[now:]
 		}
 		n.writes.done(outs)
@@ -55,8 +55,9 @@ func memoryOfOutputs(outs []replica.Output) (size int64) {
 	return size
 }
 
-// write writes a batch to the log and tells those who waited for it.
-func (n *Node) write(joined replica.Joined) error {
+// write writes a batch of a size to the log, gives back the room that it took, and tells those who waited for it: a client that has its answer
+// finds room for the next request.
+func (n *Node) write(joined replica.Joined, size int64) error {
 	if joined.Write {
 		before, after := faultpoint.RaftBeforeSave, faultpoint.RaftAfterSave
 		if joined.Installed > 0 {
@@ -71,6 +72,7 @@ func (n *Node) write(joined replica.Joined) error {
 		}
 		faultpoint.Hit(after)
 	}
+	n.unwritten.Add(-size)
 	n.written(&joined)
 	return nil
 }
