@@ -114,11 +114,7 @@ func (c *connection) discover(ctx context.Context) error {
 	}
 	c.endpoints = nil
 	for _, e := range found {
-		scheme := "http://"
-		if e.TLS {
-			scheme = "https://"
-		}
-		c.endpoints = append(c.endpoints, scheme+e.Address)
+		c.endpoints = append(c.endpoints, e.URL())
 	}
 	return nil
 }

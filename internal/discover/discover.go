@@ -34,6 +34,14 @@ type Endpoint struct {
 	TLS      bool
 }
 
+// URL is the endpoint as clients name it, with a scheme.
+func (e Endpoint) URL() string {
+	if e.TLS {
+		return "https://" + e.Address
+	}
+	return "http://" + e.Address
+}
+
 // Find returns the endpoints that DNS knows, those with TLS first. That there is none is an error.
 func (c Clients) Find(ctx context.Context) ([]Endpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)

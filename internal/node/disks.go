@@ -14,11 +14,10 @@ import (
 // runLog writes outputs to the log: what has come since the last write is one batch.
 func (n *Node) runLog() {
 	var batcher replica.Batcher
-	crowded := true // the last entries came together: more may be about to come
 	for {
 		select {
 		case <-n.writes.wake:
-			if crowded || n.waiters.len() > 1 || n.hasPeers() {
+			if n.waiters.len() > 1 || n.hasPeers() {
 				runtime.Gosched() // what is about to come goes into the same sync, and what is to be sent goes before it
 			}
 		case <-n.ctx.Done():
@@ -31,9 +30,6 @@ func (n *Node) runLog() {
 		for rest := outs; len(rest) > 0; {
 			now := replica.Together(rest)
 			joined := batcher.Join(rest[:now])
-			if came := len(joined.Log.Entries); came > 0 {
-				crowded = came > 1
-			}
 			size := memoryOfOutputs(rest[:now])
 			if err := n.untilRoom(func() error { return n.write(joined, size) }); err != nil {
 				if !n.noRoom(err) { // else the node stops

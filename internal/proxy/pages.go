@@ -2,12 +2,10 @@ package proxy
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -27,26 +25,14 @@ const (
 // pages returns what is served besides calls.
 func (r *Relay) pages(pprof bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/health", getOnly(healthPage(r.readable)))
-	mux.Handle("/proxy/health", getOnly(healthPage(r.reaches)))
-	mux.Handle("/metrics", getOnly(r.memberMetrics))
-	mux.Handle("/proxy/metrics", getOnly(r.counts.handler().ServeHTTP))
+	mux.Handle("/health", ops.GetOnly(healthPage(r.readable)))
+	mux.Handle("/proxy/health", ops.GetOnly(healthPage(r.reaches)))
+	mux.Handle("/metrics", ops.GetOnly(http.HandlerFunc(r.memberMetrics)))
+	mux.Handle("/proxy/metrics", ops.GetOnly(r.counts.handler()))
 	if pprof {
 		ops.RegisterPprof(mux)
 	}
 	return mux
-}
-
-// getOnly refuses other methods.
-func getOnly(next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.Header().Set("Allow", http.MethodGet)
-			http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
-			return
-		}
-		next(w, r)
-	})
 }
 
 // healthPage serves whether all is well, and why not.
@@ -56,18 +42,7 @@ func healthPage(check func(context.Context) error) http.HandlerFunc {
 		if err := check(r.Context()); err != nil {
 			reason = err.Error()
 		}
-		body, err := json.Marshal(struct {
-			Health string `json:"health"`
-			Reason string `json:"reason"`
-		}{strconv.FormatBool(reason == ""), reason})
-		switch {
-		case err != nil:
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		case reason != "":
-			http.Error(w, string(body), http.StatusServiceUnavailable)
-		default:
-			_, _ = w.Write(body) // a client that went away needs no answer
-		}
+		ops.WriteHealth(w, reason)
 	}
 }
 

@@ -208,8 +208,7 @@ func (f *relayFlags) find(ctx context.Context) error {
 	}
 	f.Endpoints = nil
 	for _, e := range found {
-		scheme := map[bool]string{false: "http://", true: "https://"}[e.TLS]
-		f.Endpoints = append(f.Endpoints, scheme+e.Address)
+		f.Endpoints = append(f.Endpoints, e.URL())
 	}
 	return nil
 }

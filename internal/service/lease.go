@@ -32,7 +32,7 @@ func (s *Service) LeaseGrant(ctx context.Context, raw []byte) (reply []byte, err
 		return s.propose(ctx, request.FieldLeaseGrant, raw)
 	}
 	for range maxChosenLeases {
-		r.ID = 1 + s.cfg.Random(1<<63-1)
+		r.ID = s.someLeaseID()
 		reply, err = s.propose(ctx, request.FieldLeaseGrant, r.Append(nil))
 		if !errors.Is(err, kverr.LeaseExist) {
 			break
@@ -48,9 +48,11 @@ func (s *Service) withLeaseID(raw []byte) []byte {
 	if r.Unmarshal(raw) != nil || r.ID != 0 {
 		return raw
 	}
-	r.ID = 1 + s.cfg.Random(1<<63-1)
+	r.ID = s.someLeaseID()
 	return r.Append(nil)
 }
+
+func (s *Service) someLeaseID() int64 { return 1 + s.cfg.Random(1<<63-1) }
 
 // LeaseRevoke answers a LeaseRevokeRequest.
 func (s *Service) LeaseRevoke(ctx context.Context, raw []byte) (reply []byte, err error) {

@@ -36,7 +36,7 @@ type HealthObserver struct {
 
 // RegisterHealth adds /health, /livez and /readyz.
 func RegisterHealth(mux *http.ServeMux, m Member, obs HealthObserver) {
-	mux.Handle("/health", getOnly(&health{m, obs}))
+	mux.Handle("/health", GetOnly(&health{m, obs}))
 	read := func(linearizable bool) func(context.Context) error {
 		return func(ctx context.Context) error { return probe(ctx, m, linearizable, obs) }
 	}
@@ -74,8 +74,8 @@ func notLearner(m Member) error {
 	return nil
 }
 
-// getOnly refuses other methods.
-func getOnly(next http.Handler) http.Handler {
+// GetOnly refuses other methods.
+func GetOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
@@ -98,6 +98,11 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.obs.Health != nil {
 		h.obs.Health(reason == "")
 	}
+	WriteHealth(w, reason)
+}
+
+// WriteHealth answers why something is unhealthy, or that it is well if there is no reason.
+func WriteHealth(w http.ResponseWriter, reason string) {
 	body, err := json.Marshal(struct {
 		Health string `json:"health"`
 		Reason string `json:"reason"`
@@ -140,7 +145,7 @@ type check struct {
 // registerChecks adds /endpoint, which asks all checks, and /endpoint/name for each.
 func registerChecks(mux *http.ServeMux, endpoint string, obs HealthObserver, checks []check) {
 	handler := func(some []check, root bool) http.Handler {
-		return getOnly(&checkHandler{endpoint, some, root, obs})
+		return GetOnly(&checkHandler{endpoint, some, root, obs})
 	}
 	mux.Handle("/"+endpoint, handler(checks, true))
 	for _, c := range checks {
@@ -198,7 +203,7 @@ func (h *checkHandler) run(ctx context.Context, c check) error {
 
 // RegisterVersion adds /version.
 func RegisterVersion(mux *http.ServeMux, m Member) {
-	mux.Handle("/version", getOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/version", GetOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		server, cluster, storage := m.Versions()
 		body, err := json.Marshal(struct {
 			Server  string `json:"etcdserver"`

@@ -10,7 +10,7 @@ import (
 
 // RegisterVars adds /debug/vars. status is asked for the state of consensus, to be shown as JSON.
 func RegisterVars(mux *http.ServeMux, status func() any) {
-	mux.Handle("/debug/vars", getOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/debug/vars", GetOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		var memory runtime.MemStats
 		runtime.ReadMemStats(&memory)
 		body, err := json.Marshal(map[string]any{
