@@ -23,7 +23,7 @@ func newSeed(t *testing.T) *rand.Rand {
 // TestRightHistories: what a world records is accepted, with and without watchers.
 func TestRightHistories(t *testing.T) {
 	rng := newSeed(t)
-	for range 150 {
+	for range 500 {
 		w := newWorld(t, rng, 1+rng.IntN(8))
 		h := w.run(20 + rng.IntN(200))
 		h.Watches = []WatchLog{w.watch("a", openEnd), w.watch("b", ""), w.watch("a", "c")}

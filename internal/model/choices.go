@@ -63,8 +63,7 @@ func (s *search) rank(p placement, rank int) int {
 	if !s.permits(p) || !s.apply(p) {
 		return rankHopeless
 	}
-	revision := s.store.revision
-	if revision > back.revision && len(s.evidence.seen[revision]) > 0 && s.evidence.confirms(revision, s.store.Events(revision)) {
+	if revision := s.store.revision; revision > back.revision && len(s.evidence.seen[revision]) > 0 {
 		return rankConfirmed
 	}
 	return rank

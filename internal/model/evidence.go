@@ -1,5 +1,7 @@
 package model
 
+import "slices"
+
 // evidence is what watchers saw of each revision. It tells which write of
 // unknown outcome made a revision that no answer explains.
 type evidence struct {
@@ -55,29 +57,24 @@ func (e *evidence) note(event Event) {
 }
 
 // allows says whether a revision can have had these events: everything that
-// was seen of it is among them.
+// was seen of it is among them, and no watcher that saw the revision lacks one.
 func (e *evidence) allows(revision int64, events []Event) bool {
 	for _, seen := range e.seen[revision] {
 		if !contains(events, seen) {
 			return false
 		}
 	}
-	return true
-}
-
-// confirms says that, besides, no watcher that saw the revision lacks an event.
-func (e *evidence) confirms(revision int64, events []Event) bool {
 	for _, l := range e.logs {
-		if revision < l.first || revision > l.last {
-			continue
-		}
-		for _, event := range events {
-			if l.log.wants(event) && !contains(e.seen[revision], event) {
-				return false
-			}
+		if revision >= l.first && revision <= l.last && l.lacks(events, e.seen[revision]) {
+			return false
 		}
 	}
 	return true
+}
+
+// lacks says whether the watcher should have seen one of the events of a revision that nobody saw.
+func (l *evidenceLog) lacks(events, seen []Event) bool {
+	return slices.ContainsFunc(events, func(event Event) bool { return l.log.wants(event) && !contains(seen, event) })
 }
 
 func contains(events []Event, wanted Event) bool {

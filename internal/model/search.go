@@ -32,7 +32,7 @@ type search struct {
 	left     int    // items not placed
 	trail    []placement
 	byReturn []int
-	// compactions are those among items that succeeded.
+	// compactions are those among items that succeeded; the samples of their headers are none.
 	compactions []int
 	// cursors skip what is placed: no item before firstCall in items, or before
 	// firstReturn in byReturn, is left.
@@ -74,7 +74,7 @@ func newSearch(r *record, timeout time.Duration) *search {
 	}
 	for i := range r.items {
 		s.byReturn = append(s.byReturn, i)
-		if it := &r.items[i]; it.request.Kind == Compact && it.response.Failure == "" {
+		if it := &r.items[i]; it.role == mover && it.request.Kind == Compact {
 			s.compactions = append(s.compactions, i)
 		}
 		if r.items[i].holds() {

@@ -75,6 +75,24 @@ func found(revision int64, kv KV) Response {
 	return Response{Revision: revision, Count: 1, KVs: []KV{kv}}
 }
 
+// TestCompactionsAtOnce: a compaction may be answered, with a later revision, after another of a later revision that it came before.
+func TestCompactionsAtOnce(t *testing.T) {
+	put := func(revision, call int64) Op {
+		return Op{Client: 1, Request: Request{Kind: Put, Key: "a"}, Response: Response{Revision: revision}, Call: call, Return: call + 5}
+	}
+	compact := func(client int, revision, header, call, ret int64) Op {
+		return Op{Client: client, Request: Request{Kind: Compact, AtRevision: revision}, Response: Response{Revision: header}, Call: call, Return: ret}
+	}
+	h := &History{Ops: []Op{put(2, 1), put(3, 10), compact(2, 2, 4, 20, 60), compact(3, 3, 3, 25, 30), put(4, 40)}}
+	if err := h.Check(time.Second); err != nil {
+		t.Error(err)
+	}
+	h.Ops[2].Call = 31 // after the other has returned
+	if err := h.Check(time.Second); err == nil {
+		t.Error("the compaction of 2 succeeded after that of 3")
+	}
+}
+
 func TestGoodHistory(t *testing.T) {
 	if err := good().Check(time.Second); err != nil {
 		t.Fatal(err)
