@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // testCluster is several members in this process.
@@ -35,12 +36,7 @@ func newTestCluster(t *testing.T, scheme string, members int) *testCluster {
 // add makes room for one more member and returns its number.
 func (c *testCluster) add() int {
 	c.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer l.Close()
-	c.peers = append(c.peers, l.Addr().String())
+	c.peers = append(c.peers, freeport.Address(c.t))
 	var list []string
 	for i := range c.peers {
 		list = append(list, fmt.Sprintf("m%d=%s", i, c.peerURL(i)))

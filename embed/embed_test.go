@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/quoin-kv/quoin/internal/config"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -201,19 +202,13 @@ func TestStartErrors(t *testing.T) {
 func TestFailedStartFreesPorts(t *testing.T) {
 	dir := t.TempDir()
 	start(t, testConfig(t, dir))
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := probe.Addr().String()
-	_ = probe.Close()
-
+	client := freeport.Address(t)
 	cfg := testConfig(t, dir)
-	listenOn(t, cfg, "http://"+address)
+	listenOn(t, cfg, "http://"+client)
 	if _, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Fatalf("second member on the directory: %v", err)
 	}
-	again, err := net.Listen("tcp", address)
+	again, err := net.Listen("tcp", client)
 	if err != nil {
 		t.Fatalf("the port is not free: %v", err)
 	}

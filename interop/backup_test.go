@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/interop/process"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // TestBackupAcrossPrograms: whoever made a snapshot, of whichever version, and whoever restores it, the key space is the same on any server.
@@ -41,7 +42,7 @@ func TestBackupAcrossPrograms(t *testing.T) {
 // restoreAndCompare restores a snapshot into a cluster of one and compares what it holds.
 func restoreAndCompare(t *testing.T, file string, restorer tool, program process.Program, want string, flags []string) {
 	t.Helper()
-	dir, peer := filepath.Join(process.MemoryDir(t), "data"), process.FreeAddress(t)
+	dir, peer := filepath.Join(process.MemoryDir(t), "data"), freeport.Address(t)
 	restorer.must(t, append([]string{
 		"snapshot", "restore", file, "--data-dir", dir, "--name", "m1", "--initial-cluster", "m1=http://" + peer,
 		"--initial-advertise-peer-urls", "http://" + peer,
@@ -97,7 +98,7 @@ func restoreThree(t *testing.T, file string) (members []*process.Server) {
 	t.Helper()
 	var peers, cluster []string
 	for i := range 3 {
-		peers = append(peers, process.FreeAddress(t))
+		peers = append(peers, freeport.Address(t))
 		cluster = append(cluster, fmt.Sprintf("m%d=http://%s", i, peers[i]))
 	}
 	for i, peer := range peers {

@@ -18,6 +18,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/quoin-kv/quoin/interop/process"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // startBoth starts a real etcd and the server under test.
@@ -270,7 +271,7 @@ func TestNamesOfService(t *testing.T) {
 	t.Parallel()
 	resolver := nameService(t)
 	eachProgram(t, func(t *testing.T, program process.Program) {
-		client, peer := process.FreeAddress(t), process.FreeAddress(t)
+		client, peer := freeport.Address(t), freeport.Address(t)
 		named := "http://" + resolver.set(program.Name, client, peer) + peer[strings.LastIndex(peer, ":"):]
 		resolver.start(t, append(
 			builder.Command(t, program), "--name=m1", "--data-dir="+filepath.Join(process.MemoryDir(t), "data"), "--listen-client-urls=http://"+client, "--advertise-client-urls=http://"+client,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/quoin-kv/quoin/interop/process"
 	"github.com/quoin-kv/quoin/interop/workload"
+	"github.com/quoin-kv/quoin/test/freeport"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -476,7 +477,7 @@ func (j *job) snapshot() {
 	want := j.hash(j.client)
 	builder.Run(j.t, process.Etcdctl(), "--endpoints", j.server.Endpoint(), "--command-timeout", "120s", "snapshot", "save", file)
 	j.checkStatus(file)
-	peer := process.FreeAddress(j.t)
+	peer := freeport.Address(j.t)
 	builder.Run(j.t, process.Etcdutl(), "snapshot", "restore", file, "--data-dir", restored, "--name", "m1",
 		"--initial-cluster", "m1=http://"+peer, "--initial-advertise-peer-urls", "http://"+peer)
 	etcd := process.Start(j.t, process.Config{Program: process.Etcd(), Builder: builder, DataDir: restored, Peer: peer})

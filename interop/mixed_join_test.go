@@ -11,6 +11,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/quoin-kv/quoin/interop/process"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // TestMixedJoin: members of the other kind join a cluster as learners, are given votes, lead, and stay when the founder is removed. So a
@@ -40,7 +41,7 @@ func TestMixedJoin(t *testing.T) {
 // join adds a member as a learner, starts it, waits until it has everything, and gives it a vote.
 func (m *mixed) join(program process.Program, name string, more ...string) {
 	m.t.Helper()
-	peer := process.FreeAddress(m.t)
+	peer := freeport.Address(m.t)
 	var added *pb.MemberAddResponse
 	m.until("add "+name, func(ctx context.Context) (done bool) {
 		var err error

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/quoin-kv/quoin/interop/process"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // TestLostQuorum is the procedure of docs/backup.md for a cluster that lost two of three members for good: the third is made a cluster of
@@ -62,7 +63,7 @@ func TestLostQuorum(t *testing.T) {
 // join adds a member to the cluster of a server, starts it, and gives it a vote.
 func join(t *testing.T, to *process.Server, name string) *process.Server {
 	t.Helper()
-	ctl, peer := ourCtl(t, to.Endpoint()), process.FreeAddress(t)
+	ctl, peer := ourCtl(t, to.Endpoint()), freeport.Address(t)
 	var added string
 	eventually(t, name+" to be added", func() bool { // the members have to have been connected for some seconds
 		a := ctl.run(t, "member", "add", name, "--learner", "--peer-urls", "http://"+peer)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/quoin-kv/quoin/interop/process"
 	"github.com/quoin-kv/quoin/interop/workload"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 const (
@@ -233,7 +234,7 @@ func (o *takeover) addLearner() {
 	if o.voters == 1 || len(o.members) > o.voters {
 		return
 	}
-	peer := process.FreeAddress(o.t)
+	peer := freeport.Address(o.t)
 	var cluster []string
 	added := false
 	o.do("a learner", 0, func(ctx context.Context, conn *grpc.ClientConn) error {

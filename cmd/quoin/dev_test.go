@@ -6,25 +6,27 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // devPort finds a port behind which there is room for the ports of so many members.
 func devPort(t *testing.T, members int) int {
 	t.Helper()
 	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		_, text, _ := net.SplitHostPort(freeport.Address(t))
+		port, err := strconv.Atoi(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		free := port+members*portStep < 65536
+		free := true
 		for i := range members {
 			for _, p := range []int{port + i*portStep, port + i*portStep + 1} {
 				l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // readyTimeout bounds how long a server may take from its start to its first
@@ -76,7 +76,7 @@ func StartCluster(tb testing.TB, cfg Config, programs ...Program) []*Server {
 	var cluster []string
 	for i, p := range programs {
 		one := cfg
-		one.Program, one.Name, one.Peer = p, fmt.Sprintf("m%d", i+1), FreeAddress(tb)
+		one.Program, one.Name, one.Peer = p, fmt.Sprintf("m%d", i+1), freeport.Address(tb)
 		members = append(members, newServer(tb, one))
 		cluster = append(cluster, one.Name+"=http://"+one.Peer)
 	}
@@ -97,7 +97,7 @@ func newServer(tb testing.TB, cfg Config) *Server {
 		cfg.DataDir = filepath.Join(freshDir(tb, cfg.Volatile), "data")
 	}
 	if cfg.Peer == "" {
-		cfg.Peer = FreeAddress(tb)
+		cfg.Peer = freeport.Address(tb)
 	}
 	if cfg.Volatile {
 		cfg.Flags = append([]string{"--unsafe-no-fsync"}, cfg.Flags...)
@@ -108,7 +108,7 @@ func newServer(tb testing.TB, cfg Config) *Server {
 		tb:      tb,
 		cfg:     cfg,
 		binary:  cfg.Builder.Path(tb, cfg.Program),
-		client:  FreeAddress(tb),
+		client:  freeport.Address(tb),
 		peer:    cfg.Peer,
 		logPath: filepath.Join(tb.TempDir(), cfg.Program.Name+".log"),
 	}
@@ -292,22 +292,4 @@ func (s *Server) tail() string {
 		return err.Error()
 	}
 	return string(data[max(0, len(data)-most):])
-}
-
-// FreeAddress finds a loopback port that nobody listens on. It stays below the
-// range from which the system numbers outgoing connections, so that no client
-// can take the port while its server is down. The host is any of 127.0.0.0/24,
-// so that servers of tests that run beside each other do not meet.
-func FreeAddress(tb testing.TB) string {
-	tb.Helper()
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.%d:%d", 1+rand.IntN(254), 10000+rand.IntN(22000))
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-	tb.Fatal("no free port")
-	return ""
 }

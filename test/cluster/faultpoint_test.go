@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/faultpoint"
 	"github.com/quoin-kv/quoin/internal/model"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // newFaultyCluster starts three members of a build with fault points, whatever program is under test otherwise.
@@ -128,13 +128,8 @@ func atLeader(name faultpoint.Name) bool {
 // servePoints starts the member again with its points at an address.
 func (m *member) servePoints(t *testing.T, c *cluster) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.points = l.Addr().String()
+	m.points = freeport.Address(t)
 	m.env = []string{"GOFAIL_HTTP=" + m.points}
-	_ = l.Close()
 	m.kill(t)
 	m.restart(t)
 	c.awaitServing(t)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // loopback is a network of ports on this machine. What members send to each
@@ -38,19 +40,8 @@ func newLoopback() *loopback {
 	return l
 }
 
-// freePort finds a port that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func (l *loopback) join(t *testing.T, i int) addresses {
-	a := addresses{client: freePort(t), peer: freePort(t)}
+	a := addresses{client: freeport.Address(t), peer: freeport.Address(t)}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

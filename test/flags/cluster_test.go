@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // Types of messages among members, as they are numbered on the wire.
@@ -126,7 +128,7 @@ func discoveryScenarios() []scenario {
 		{name: "discovery over TLS unchecked", flags: "discovery-insecure-skip-tls-verify", play: seeUncheckedDiscovery},
 		{name: "discovery in vain", flags: "discovery-dial-timeout discovery-request-timeout", play: func(t *testing.T, f form) {
 			begin := time.Now()
-			m := launch(t, f, t.TempDir(), options{"discovery-endpoints": freePort(t), "discovery-token": "t", "discovery-request-timeout": "50ms", "discovery-dial-timeout": "50ms"})
+			m := launch(t, f, t.TempDir(), options{"discovery-endpoints": freeport.Address(t), "discovery-token": "t", "discovery-request-timeout": "50ms", "discovery-dial-timeout": "50ms"})
 			m.waitLog(t, "retry connecting to discovery service")
 			if took := time.Since(begin); took > 2*time.Second {
 				t.Errorf("the first try took %v", took)

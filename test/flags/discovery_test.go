@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 const registry = "/_etcd/registry/word/"
@@ -57,7 +59,7 @@ func secureService(t *testing.T, f form) (*member, *authority, *clientv3.Client)
 	a := newAuthority(t)
 	cert, key := a.issue("service", "127.0.0.1")
 	m := start(t, f, t.TempDir(), options{
-		"listen-client-urls": "https://" + freePort(t), "advertise-client-urls": "https://127.0.0.1:1", "cert-file": cert, "key-file": key, "trusted-ca-file": a.file,
+		"listen-client-urls": "https://" + freeport.Address(t), "advertise-client-urls": "https://127.0.0.1:1", "cert-file": cert, "key-file": key, "trusted-ca-file": a.file,
 	})
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + m.url}, Logger: zap.NewNop(), TLS: a.Client(a.Issue("client"))})
 	if err != nil {

@@ -3,11 +3,9 @@ package flags
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,9 +17,6 @@ var program string
 // starts bounds the processes that start at once.
 var starts = make(chan struct{}, 3)
 
-// ports counts the ports that were given out; it begins anywhere, because of other runs.
-var ports atomic.Uint64
-
 // scenariosAtOnce is how many are under way: most of their time they wait.
 const scenariosAtOnce = "12"
 
@@ -30,7 +25,6 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	flag.Parse()
-	ports.Store(rand.Uint64N(portsBelow))
 	os.Exit(runAll(m))
 }
 

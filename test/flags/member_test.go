@@ -259,24 +259,6 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// freePort returns an address that nobody listens on, and that is given to nobody else: its port is below those that the system hands out.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for {
-		address := "127.0.0.1:" + strconv.FormatUint(firstPort+ports.Add(1)%portsBelow, 10)
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-}
-
-// firstPort is the first of those that freePort goes through, and portsBelow how many there are.
-const (
-	firstPort  = 12000
-	portsBelow = 20000
-)
-
 // lines are what a process has written to one of its outputs.
 type lines struct {
 	mu   sync.Mutex

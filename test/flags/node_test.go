@@ -11,6 +11,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // memberScenarios are of who a member is and where it listens.
@@ -38,12 +40,12 @@ func memberScenarios() []scenario {
 		}), refuses: &refusal{1, "could not retrieve cluster information"}},
 		{name: "listeners", flags: "listen-client-urls listen-peer-urls listen-client-http-urls listen-metrics-urls", options: func(t *testing.T, _ string) options {
 			return options{
-				"listen-client-urls": "http://" + freePort(t), "listen-peer-urls": "http://" + freePort(t),
-				"listen-client-http-urls": "http://" + freePort(t), "listen-metrics-urls": "http://" + freePort(t),
+				"listen-client-urls": "http://" + freeport.Address(t), "listen-peer-urls": "http://" + freeport.Address(t),
+				"listen-client-http-urls": "http://" + freeport.Address(t), "listen-metrics-urls": "http://" + freeport.Address(t),
 			}
 		}, see: seeListeners},
 		{name: "shared port", flags: "socket-reuse-port", options: func(t *testing.T, _ string) options {
-			return options{"socket-reuse-port": true, "listen-client-urls": "http://" + freePort(t)}
+			return options{"socket-reuse-port": true, "listen-client-urls": "http://" + freeport.Address(t)}
 		}, see: seeSharedPort},
 		{name: "timing", flags: "heartbeat-interval election-timeout", options: fixed(options{"heartbeat-interval": 560, "election-timeout": 2800}), see: func(t *testing.T, m *member) {
 			// The least TTL is one and a half election timeouts in whole heartbeats; with another heartbeat it would be 5.
@@ -218,7 +220,7 @@ func size(t *testing.T, path string) int64 {
 
 // seeCatchup: a leader with a learner keeps the last entries in memory and no more.
 func seeCatchup(t *testing.T, f form) {
-	one, two := "http://"+freePort(t), "http://"+freePort(t)
+	one, two := "http://"+freeport.Address(t), "http://"+freeport.Address(t)
 	of := func(name, url string) options {
 		return options{
 			"name": name, "listen-peer-urls": url, "initial-advertise-peer-urls": url, "initial-cluster": "a=" + one,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quoin-kv/quoin/internal/certs/certstest"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // door is one kind of connections whose security is looked at.
@@ -42,7 +43,7 @@ type secured struct {
 func (d door) secure(t *testing.T, f form, change func(a *authority) options) *secured {
 	t.Helper()
 	a := newAuthority(t)
-	s := &secured{authority: a, address: freePort(t), path: d.path}
+	s := &secured{authority: a, address: freeport.Address(t), path: d.path}
 	cert, key := a.issue("server", "127.0.0.1", "localhost")
 	o := options{d.listen: "https://" + s.address, d.advertise: "https://" + s.address, d.prefix + "cert-file": cert, d.prefix + "key-file": key}
 	if d.prefix != "" { // the member also founds a cluster under that address
@@ -137,7 +138,7 @@ func (d door) hostnames() string {
 
 // seeOwnCertificate: a member makes a certificate that is valid as long as it should be.
 func (d door) seeOwnCertificate(t *testing.T, f form) {
-	address := freePort(t)
+	address := freeport.Address(t)
 	o := options{d.listen: "https://" + address, d.advertise: "https://" + address, d.prefix + "auto-tls": true, "self-signed-cert-validity": 3}
 	if d.prefix != "" {
 		o["initial-cluster"] = "a=https://" + address

@@ -5,25 +5,15 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-// freePort finds an address that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+	"github.com/quoin-kv/quoin/test/freeport"
+)
 
 // runBinary builds the binary and runs a member that shows all it can, and returns the URL for clients.
 func runBinary(t *testing.T) string {
@@ -33,7 +23,7 @@ func runBinary(t *testing.T) string {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/quoin").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	client, peer := "https://"+freePort(t), "https://"+freePort(t)
+	client, peer := "https://"+freeport.Address(t), "https://"+freeport.Address(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(
 		ctx, binary, "server", "--data-dir", filepath.Join(dir, "data"), "--listen-client-urls", client, "--advertise-client-urls", client,

@@ -236,6 +236,7 @@ func house() []room {
 		{path: "test/cluster", floor: beside},
 		{path: "test/deploy", floor: beside},
 		{path: "test/flags", floor: beside},
+		{path: "test/freeport", floor: beside}, // for tests only
 		{path: "test/metrics", floor: beside},
 		{path: "test/policy", floor: beside},
 		{path: "test/tls", floor: beside},

@@ -15,6 +15,7 @@ import (
 	"github.com/quoin-kv/quoin/embed"
 	"github.com/quoin-kv/quoin/internal/certs/certstest"
 	"github.com/quoin-kv/quoin/internal/config"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // TestSeparateListeners: with listeners for HTTP alone, those for clients speak gRPC alone; those for metrics show little.
@@ -25,7 +26,7 @@ func TestSeparateListeners(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
 			cfg := newConfig(t, scheme+"://127.0.0.1:0")
-			setURLs(t, &cfg.ListenClientHTTPURLs, scheme+"://"+freeAddress(t))
+			setURLs(t, &cfg.ListenClientHTTPURLs, scheme+"://"+freeport.Address(t))
 			setURLs(t, &cfg.ListenMetricsURLs, scheme+"://127.0.0.1:0")
 			cfg.ClientTLS = config.TLS{CertFile: f.path("cert"), KeyFile: f.path("key")}
 			m := start(t, cfg)
@@ -105,7 +106,7 @@ func TestSockets(t *testing.T) {
 func TestMetricsWithoutLeader(t *testing.T) {
 	cfg := newConfig(t, "http://127.0.0.1:0")
 	setURLs(t, &cfg.ListenMetricsURLs, "http://127.0.0.1:0")
-	peer, absent := freeAddress(t), freeAddress(t)
+	peer, absent := freeport.Address(t), freeport.Address(t)
 	setURLs(t, &cfg.ListenPeerURLs, "http://"+peer)
 	setURLs(t, &cfg.AdvertisePeerURLs, "http://"+peer)
 	cfg.InitialCluster = "default=http://" + peer + ",absent=http://" + absent
@@ -120,7 +121,7 @@ func TestMetricsWithoutLeader(t *testing.T) {
 
 // TestConflicts: addresses that cannot be shared.
 func TestConflicts(t *testing.T) {
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	for _, tc := range []struct {
 		name   string
 		change func(*embed.Config)
@@ -141,7 +142,7 @@ func TestConflicts(t *testing.T) {
 
 // TestReusePort: with the option two members can listen on one port.
 func TestReusePort(t *testing.T) {
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	for range 2 {
 		cfg := newConfig(t, "http://"+address)
 		cfg.SocketReusePort = true
@@ -186,7 +187,7 @@ func TestHostsAndOrigins(t *testing.T) {
 // one is gone. Metrics stay in sight.
 func TestMaxConnections(t *testing.T) {
 	cfg := newConfig(t, "http://127.0.0.1:0")
-	setURLs(t, &cfg.ListenClientHTTPURLs, "http://"+freeAddress(t))
+	setURLs(t, &cfg.ListenClientHTTPURLs, "http://"+freeport.Address(t))
 	setURLs(t, &cfg.ListenMetricsURLs, "http://127.0.0.1:0")
 	cfg.MaxConnections = 2
 	m := start(t, cfg)

@@ -12,6 +12,7 @@ import (
 	"github.com/quoin-kv/quoin/embed"
 	"github.com/quoin-kv/quoin/internal/certs/certstest"
 	"github.com/quoin-kv/quoin/internal/config"
+	"github.com/quoin-kv/quoin/test/freeport"
 )
 
 // cluster is three members that prove to each other who they are, each with a folder of its own.
@@ -28,7 +29,7 @@ func newCluster(t *testing.T) *cluster {
 	c := &cluster{t: t}
 	var initial []string
 	for i := range c.peers {
-		c.folders[i], c.peers[i] = newFolder(t), freeAddress(t)
+		c.folders[i], c.peers[i] = newFolder(t), freeport.Address(t)
 		initial = append(initial, fmt.Sprintf("m%d=https://%s", i, c.peers[i]))
 	}
 	for i := range c.peers {
