@@ -2,6 +2,7 @@ package embed
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -81,7 +82,6 @@ func TestMetricsAtStart(t *testing.T) {
 	has(t, p, 2<<30, "etcd_server_quota_backend_bytes")
 	has(t, p, 1, "etcd_debugging_mvcc_current_revision")
 	has(t, p, -1, "etcd_debugging_mvcc_compact_revision")
-	has(t, p, 1, "etcd_mvcc_db_open_read_transactions")
 	has(t, p, 1, "etcd_debugging_auth_revision")
 	has(t, p, 1, "etcd_network_known_peers")
 	has(t, p, 1, "etcd_server_feature_enabled", "name", "FastLeaseKeepAlive", "stage", "BETA")
@@ -89,6 +89,17 @@ func TestMetricsAtStart(t *testing.T) {
 	if got := len(p["etcd_server_feature_enabled"].Series); got != 11 {
 		t.Errorf("%d feature gates", got)
 	}
+}
+
+// TestOpenReadTransactions: one stays open, and another only while the file is flushed.
+func TestOpenReadTransactions(t *testing.T) {
+	m := start(t, testConfig(t, t.TempDir()))
+	until(t, func() error {
+		if n, _ := scrape(t, m).Value("etcd_mvcc_db_open_read_transactions"); n != 1 {
+			return fmt.Errorf("%v are open", n)
+		}
+		return nil
+	})
 }
 
 // usedMetrics are those of presence U that the use of one member brings up.
