@@ -230,9 +230,15 @@ func (s *search) permits(p placement) bool {
 		return false
 	}
 	if p.item >= 0 {
-		return !s.placed[p.item] && s.items[p.item].call <= s.limit()
+		return !s.placed[p.item] && s.mayStand(&s.items[p.item])
 	}
-	return !s.used[p.free] && s.free[p.free].call <= s.limit()
+	return !s.used[p.free] && s.mayStand(&s.free[p.free])
+}
+
+// mayStand says whether time allows an item to come next: nothing that is left returned before its call, and, unless an answer tells its place,
+// nobody had seen the next revision by then.
+func (s *search) mayStand(it *item) bool {
+	return it.call <= s.limit() && (it.role == pinnedWrite || s.inTime(s.store.revision+1, it.call))
 }
 
 // compactsLess says whether a compaction of an earlier revision is left that
@@ -262,13 +268,7 @@ func (s *search) apply(p placement) bool {
 	if known {
 		return maker == p.item
 	}
-	return s.called(p) && s.evidence.allows(s.store.revision, s.store.Events(s.store.revision))
-}
-
-// called says whether what has just made a revision was called before the
-// revision was seen.
-func (s *search) called(p placement) bool {
-	return p.free < 0 || s.inTime(s.store.revision, s.free[p.free].call)
+	return s.evidence.allows(s.store.revision, s.store.Events(s.store.revision))
 }
 
 // push notes a placement that has been carried out.
