@@ -172,7 +172,7 @@ func (s *search) blocking(call int64) string {
 		if s.placed[i] {
 			continue
 		}
-		if it.ret < call || it.reads() && it.role != floating && it.at == s.store.revision {
+		if it.ret < call || it.holds() && it.at == s.store.revision {
 			return ", before it stands, and does not fit at revision " + fmt.Sprint(s.store.revision) + ":\n" + it.describe()
 		}
 	}

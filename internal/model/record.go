@@ -38,16 +38,18 @@ type item struct {
 	call     int64
 	ret      int64
 	role     role
-	at       int64 // the revision of pinned items and samples
+	// at is the revision of pinned items and samples, and the last one at which a failure for a future revision is right; 0: not known.
+	at int64
 }
 
 // reads says that placing the item changes nothing.
 func (i *item) reads() bool { return i.role == pinnedRead || i.role == sample || i.role == floating }
 
 // holds says that the item has to be placed before the store leaves revision at:
-// reads saw it, and the header of a mover's answer is from after the move.
+// reads saw it, the header of a mover's answer is from after the move, and what
+// was in the future then no longer is.
 func (i *item) holds() bool {
-	return i.role == pinnedRead || i.role == sample || i.role == mover && i.at != 0
+	return i.role == pinnedRead || i.role == sample || (i.role == mover || i.role == floating) && i.at != 0
 }
 
 func (i *item) describe() string {
@@ -179,6 +181,9 @@ func (r *record) add(op *Op) error {
 func (r *record) addAnswered(op *Op) {
 	it := item{op: op, request: op.Request, response: op.Response, call: op.Call, ret: op.Return, at: op.Response.Revision}
 	it.role = roleOf(op)
+	if it.role == floating {
+		it.at = lastBefore(op)
+	}
 	r.items = append(r.items, it)
 	if it.role == mover && it.at != 0 {
 		it.role = sample
@@ -187,6 +192,14 @@ func (r *record) addAnswered(op *Op) {
 	if it.role != floating {
 		r.target = max(r.target, it.at)
 	}
+}
+
+// lastBefore is the last revision at which what an operation asked for was in the future; 0 if it failed for something else.
+func lastBefore(op *Op) int64 {
+	if op.Failure != FailureFuture || op.Kind == Txn {
+		return 0
+	}
+	return op.AtRevision - 1
 }
 
 func roleOf(op *Op) role {
