@@ -1,6 +1,10 @@
 package watch
 
-import "google.golang.org/protobuf/encoding/protowire"
+import (
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
 
 // Response is one message of a watch stream, without what is the same in all messages of the member.
 type Response struct {
@@ -62,10 +66,22 @@ func (r *Response) AppendBody(b []byte) []byte {
 		b = appendBytes(b, responseCancelReason, []byte(r.CancelReason))
 	}
 	b = appendBool(b, responseFragment, r.Fragment)
+	if len(r.Events) > 1 {
+		b = slices.Grow(b, r.eventBytes())
+	}
 	for _, ev := range r.Events {
 		b = appendBytes(b, responseEvents, ev)
 	}
 	return b
+}
+
+// eventBytes is the size of all events in a response.
+func (r *Response) eventBytes() int {
+	n := 0
+	for _, ev := range r.Events {
+		n += lengthPrefixed(len(ev))
+	}
+	return n
 }
 
 // Append appends the header of a response at a revision as the first field of that.
@@ -91,11 +107,7 @@ func appendBool(b []byte, field protowire.Number, v bool) []byte {
 
 // Size returns the size of the encoded response, with a header as large as headers get.
 func (r *Response) Size() int {
-	n := headerBytesMax + r.frameBytes()
-	for _, ev := range r.Events {
-		n += lengthPrefixed(len(ev))
-	}
-	return n
+	return headerBytesMax + r.frameBytes() + r.eventBytes()
 }
 
 // frameBytes is the size of everything but header and events.

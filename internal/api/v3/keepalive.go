@@ -8,8 +8,9 @@ import (
 
 // leaseStreams answers keep-alives in the order of the requests. Those that have arrived together are answered together, unless one has to wait.
 func leaseStreams(svc *service.Service) map[string]grpc.StreamHandler {
+	large := new(largeArrays)
 	return map[string]grpc.StreamHandler{"LeaseKeepAlive": func(_ any, stream grpc.ServerStream) error {
-		in, out := newIncoming(stream), newOutgoing(stream)
+		in, out := newIncoming(stream), newOutgoing(stream, large)
 		for {
 			requests, err := in.next()
 			if err != nil {

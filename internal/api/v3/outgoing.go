@@ -2,6 +2,7 @@ package v3
 
 import (
 	"encoding/binary"
+	"sync"
 
 	"google.golang.org/grpc"
 )
@@ -82,12 +83,24 @@ type outgoing struct {
 	stream  grpc.ServerStream
 	many    messageSender  // nil if the transport takes one message at a time, which it keeps
 	counted *countedStream // may be nil
+	large   *largeArrays
 	b       []byte
 	ends    []int
+	much    bool // was sent last time
 }
 
-func newOutgoing(stream grpc.ServerStream) *outgoing {
-	o := &outgoing{stream: stream, counted: countedOf(stream)}
+// largeArrays are for messages of more than twice outgoingBytes: streams share them, so that none holds one that it does not fill.
+type largeArrays struct{ pool sync.Pool } // of *[]byte
+
+func (l *largeArrays) get() []byte {
+	if b, ok := l.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+func newOutgoing(stream grpc.ServerStream, large *largeArrays) *outgoing {
+	o := &outgoing{stream: stream, counted: countedOf(stream), large: large}
 	if o.counted == nil || !o.counted.apart {
 		o.many, _ = grpc.ServerTransportStreamFromContext(stream.Context()).(messageSender)
 	}
@@ -99,7 +112,12 @@ func (o *outgoing) messages() int { return len(o.ends) }
 func (o *outgoing) full() bool { return len(o.b) >= outgoingBytes }
 
 // open is what the next message is to be appended to.
-func (o *outgoing) open() []byte { return append(o.b, make([]byte, prefixBytes)...) }
+func (o *outgoing) open() []byte {
+	if o.b == nil && o.much {
+		o.b = o.large.get()
+	}
+	return append(o.b, make([]byte, prefixBytes)...)
+}
 
 // close takes what open has given, with a message behind it.
 func (o *outgoing) close(b []byte) {
@@ -130,11 +148,12 @@ func (o *outgoing) send() error {
 }
 
 func (o *outgoing) reset() {
-	o.ends = o.ends[:0]
+	o.ends, o.much = o.ends[:0], len(o.b) > 2*outgoingBytes
 	switch {
 	case o.many == nil:
 		o.b = make([]byte, 0, min(len(o.b), outgoingBytes)) // the library has the old one
 	case cap(o.b) > 2*outgoingBytes:
+		o.large.pool.Put(&o.b)
 		o.b = nil
 	default:
 		o.b = o.b[:0]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -59,7 +60,7 @@ func TestOutgoingKeepsMessagesApart(t *testing.T) {
 	wrapped := &oneByOne{ctx: grpc.NewContextWithServerTransportStream(t.Context(), all)}
 	var want []string
 	for _, stream := range []*oneByOne{one, wrapped} {
-		out := newOutgoing(stream)
+		out := newOutgoing(stream, new(largeArrays))
 		want = nil
 		for round := range 50 {
 			for n := range round % 4 {
@@ -86,7 +87,7 @@ func TestOutgoingKeepsMessagesApart(t *testing.T) {
 }
 
 func TestOutgoingIsBounded(t *testing.T) {
-	out := newOutgoing(&oneByOne{ctx: t.Context(), err: errors.New("gone")})
+	out := newOutgoing(&oneByOne{ctx: t.Context(), err: errors.New("gone")}, new(largeArrays))
 	n := 0
 	for ; !out.full(); n++ {
 		out.add(string(make([]byte, 1000)))
@@ -99,6 +100,29 @@ func TestOutgoingIsBounded(t *testing.T) {
 	}
 	if out.messages() != 0 || out.full() {
 		t.Error("what was not sent is still there")
+	}
+}
+
+// TestLargeMessagesShareArrays: no stream keeps the array of a large message, and who gets it next sends nothing of what was in it.
+func TestLargeMessagesShareArrays(t *testing.T) {
+	large, all := new(largeArrays), &allAtOnce{}
+	stream := &oneByOne{ctx: grpc.NewContextWithServerTransportStream(t.Context(), all)}
+	first, second := newOutgoing(stream, large), newOutgoing(stream, large)
+	var want []string
+	for i, out := range []*outgoing{first, second, first, first, second} {
+		m := strings.Repeat(fmt.Sprint(i), (2+i)*outgoingBytes)
+		if i == 3 {
+			m = "small"
+		}
+		want = append(want, m)
+		out.add(m)
+		check(t, out.send())
+		if out.b != nil && cap(out.b) > 2*outgoingBytes {
+			t.Errorf("message %d: the stream keeps %d bytes", i, cap(out.b))
+		}
+	}
+	if !slices.Equal(all.got, want) {
+		t.Error("messages are mixed up")
 	}
 }
 
@@ -131,7 +155,7 @@ func TestTogetherIsCounted(t *testing.T) {
 		info := &grpc.StreamServerInfo{FullMethod: "/etcdserverpb.Watch/Watch"}
 		check(t, opts.countStreams(nil, stream, info, func(_ any, s grpc.ServerStream) error {
 			s = &streamWithContext{s, s.Context()}
-			out, in := newOutgoing(s), newIncoming(s)
+			out, in := newOutgoing(s, new(largeArrays)), newIncoming(s)
 			if (out.many == nil) != apart || (in.many == nil) != apart {
 				t.Errorf("apart %v: %v, %v", apart, out.many, in.many)
 			}

@@ -15,6 +15,7 @@ import (
 
 // watchStreams serves watch calls with two goroutines each: this one sends what the stream yields, the other takes the client's requests.
 func watchStreams(svc *service.Service) map[string]grpc.StreamHandler {
+	large := new(largeArrays)
 	return map[string]grpc.StreamHandler{"Watch": func(_ any, stream grpc.ServerStream) error {
 		ctx, cancel := context.WithCancelCause(stream.Context())
 		defer cancel(nil)
@@ -27,7 +28,7 @@ func watchStreams(svc *service.Service) map[string]grpc.StreamHandler {
 				cancel(err)
 			}
 		}()
-		err := sendWatchResponses(ctx, stream, w)
+		err := sendWatchResponses(ctx, newOutgoing(stream, large), w)
 		if stream.Context().Err() == nil {
 			return err // the receiver ends with the call
 		}
@@ -64,8 +65,7 @@ func handleWatchRequest(ctx context.Context, r *pb.WatchRequest, w *service.Watc
 	return nil
 }
 
-func sendWatchResponses(ctx context.Context, stream grpc.ServerStream, w *service.WatchStream) error {
-	out := newOutgoing(stream)
+func sendWatchResponses(ctx context.Context, out *outgoing, w *service.WatchStream) error {
 	for {
 		err := gatherWatchResponses(out, w)
 		if err == nil {
