@@ -92,12 +92,15 @@ type outgoing struct {
 // largeArrays are for messages of more than twice outgoingBytes: streams share them, so that none holds one that it does not fill.
 type largeArrays struct{ pool sync.Pool } // of *[]byte
 
+// get returns an empty array, or nil.
 func (l *largeArrays) get() []byte {
 	if b, ok := l.pool.Get().(*[]byte); ok {
 		return (*b)[:0]
 	}
 	return nil
 }
+
+func (l *largeArrays) put(b []byte) { l.pool.Put(&b) }
 
 func newOutgoing(stream grpc.ServerStream, large *largeArrays) *outgoing {
 	o := &outgoing{stream: stream, counted: countedOf(stream), large: large}
@@ -126,12 +129,12 @@ func (o *outgoing) close(b []byte) {
 	o.b, o.ends = b, append(o.ends, len(b))
 }
 
-// send sends the messages and forgets them.
+// send sends the messages, if there are any, and forgets them.
 func (o *outgoing) send() error {
+	defer o.reset()
 	if len(o.ends) == 0 {
 		return nil
 	}
-	defer o.reset()
 	if o.many != nil {
 		err := o.many.SendMessages(o.b)
 		o.counted.sent(len(o.ends), err)
@@ -150,10 +153,10 @@ func (o *outgoing) send() error {
 func (o *outgoing) reset() {
 	o.ends, o.much = o.ends[:0], len(o.b) > 2*outgoingBytes
 	switch {
-	case o.many == nil:
+	case o.many == nil && len(o.b) > 0:
 		o.b = make([]byte, 0, min(len(o.b), outgoingBytes)) // the library has the old one
 	case cap(o.b) > 2*outgoingBytes:
-		o.large.pool.Put(&o.b)
+		o.large.put(o.b)
 		o.b = nil
 	default:
 		o.b = o.b[:0]

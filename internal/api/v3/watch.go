@@ -74,11 +74,11 @@ func sendWatchResponses(ctx context.Context, out *outgoing, w *service.WatchStre
 		none := out.messages() == 0
 		if !none {
 			faultpoint.Hit(faultpoint.BeforeSendWatchResponse)
-			if err := out.send(); err != nil {
-				return err
-			}
-			w.Sent()
 		}
+		if err := out.send(); err != nil {
+			return err
+		}
+		w.Sent()
 		if err == nil && none {
 			err = w.Wait(ctx)
 		}
