@@ -12,8 +12,11 @@ type MessageStream interface {
 	RecvMessages(messages [][]byte) ([][]byte, error)
 }
 
-// SendMessages sends messages with their prefixes.
+// SendMessages sends messages with their prefixes: few are copied, many written from where they are.
 func (t *transportStream) SendMessages(b []byte) error {
+	if len(b) > queueMax {
+		return (*call)(t).sendPiece(piece{data: b, lend: true}, "", 0)
+	}
 	return (*call)(t).sendPiece(piece{data: b, borrowed: true}, "", queueMax)
 }
 

@@ -344,20 +344,26 @@ func (rd *reading) add(e *entry, revisionsMax int) (more bool, err error) {
 		if rd.revisions > 0 && rd.bytes+p.bytes > rd.hub.cfg.BatchBytes {
 			return false, nil
 		}
-		rd.take(e.rev, p)
+		rd.take(e.rev, p, revisionsMax)
 	}
 	rd.next = e.rev + 1
 	return rd.revisions < revisionsMax, nil
 }
 
+// manyRevisions in a response make it likely that there will be as many as it may have.
+const manyRevisions = 32
+
 // take adds a payload; the first one is shared, not copied.
-func (rd *reading) take(rev int64, p *payload) {
+func (rd *reading) take(rev int64, p *payload, revisionsMax int) {
 	rd.header = rev
 	rd.bytes += p.bytes
 	rd.revisions++
 	if rd.events == nil {
 		rd.events = p.events
 		return
+	}
+	if rd.revisions == manyRevisions {
+		rd.events = slices.Grow(rd.events, max(0, revisionsMax-manyRevisions))
 	}
 	rd.events = append(rd.events, p.events...)
 }
