@@ -153,7 +153,9 @@ func (w *WatchStream) Poll(b []byte) (longer []byte, ok bool, err error) {
 	if !ok || err != nil {
 		return b, false, err
 	}
-	return w.appendMessage(b, &r), true, nil
+	longer = w.appendMessage(b, &r)
+	w.Release()
+	return longer, true, nil
 }
 
 func (w *WatchStream) poll() (r watch.Response, ok bool, err error) {

@@ -65,6 +65,7 @@ type Hub struct {
 	ring  ring
 	stats counters
 	past  past
+	lists lists
 	woken []*Stream // of the batch under way; the publisher's own
 
 	mu struct {
@@ -76,6 +77,24 @@ type Hub struct {
 		touching touching
 	}
 	touch func(*watcher) bool // touchOne, bound once
+}
+
+// lists are for the events of long responses, of which those who catch up need one after the other.
+type lists struct{ pool sync.Pool } // of *[][]byte
+
+// get returns an empty list with room for n events.
+func (l *lists) get(n int) [][]byte {
+	if list, ok := l.pool.Get().(*[][]byte); ok && cap(*list) >= n {
+		return *list
+	}
+	return make([][]byte, 0, n)
+}
+
+// put takes a list that nobody reads any more.
+func (l *lists) put(list [][]byte) {
+	clear(list)
+	list = list[:0]
+	l.pool.Put(&list)
 }
 
 // touching is the event whose watchers are being touched.

@@ -217,6 +217,18 @@ func (s *Stream) commit(w *watcher, rd *reading) {
 	w.active = true
 	s.hub.stats.events.Add(int64(len(rd.events)))
 	s.parts.put(Response{WatchID: w.id, HeaderRevision: rd.header, Events: rd.events}, w.fragment)
+	if s.lent = nil; rd.listed {
+		s.lent = rd.events
+	}
+}
+
+// Release tells that the list of events of the last response is not needed any more. It belongs to the goroutine that calls Next, and need not be
+// called.
+func (s *Stream) Release() {
+	if s.lent != nil && !s.parts.left {
+		s.hub.lists.put(s.lent)
+		s.lent = nil
+	}
 }
 
 // moveOn moves the cursor and lets the watcher rest or line up again.
@@ -245,6 +257,7 @@ type reading struct {
 	compacted int64 // > 0: the cursor lies below this compacted revision
 
 	events    [][]byte
+	listed    bool // events is a list of the hub's
 	bytes     int
 	revisions int
 }
@@ -303,6 +316,7 @@ func (rd *reading) fromHistory(j job) (head int64, err error) {
 	if err := rd.readChanges(view); err != nil {
 		return head, err
 	}
+	rd.listed = false // others get it too
 	rd.hub.past.keep(&stretch{*rd.sel, from, rd.next, compacted, slices.Clip(rd.events), rd.bytes + entryOverheadBytes, rd.revisions})
 	return head, nil
 }
@@ -362,8 +376,9 @@ func (rd *reading) take(rev int64, p *payload, revisionsMax int) {
 		rd.events = p.events
 		return
 	}
-	if rd.revisions == manyRevisions {
-		rd.events = slices.Grow(rd.events, max(0, revisionsMax-manyRevisions))
+	if rd.revisions == manyRevisions && revisionsMax > manyRevisions {
+		rd.events = append(rd.hub.lists.get(revisionsMax), rd.events...)
+		rd.listed = true
 	}
 	rd.events = append(rd.events, p.events...)
 }

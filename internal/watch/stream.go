@@ -70,7 +70,8 @@ type Stream struct {
 	done  chan struct{} // closed by Close
 	parts parts         // Next's own
 
-	caughtUp bool // Next's own
+	caughtUp bool     // Next's own
+	lent     [][]byte // Next's own: the list of the last response, if it goes back to the hub
 
 	mu struct {
 		sync.Mutex

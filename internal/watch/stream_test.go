@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -459,4 +460,56 @@ func readUntil(h *Hub, to int64) error {
 		}
 	}
 	return nil
+}
+
+// TestListsGoRound: the list of a long response goes to the next one that is read, whatever stream that is for, once its stream has released it,
+// and not before its last part has been taken.
+func TestListsGoRound(t *testing.T) {
+	h, store := newHub(Config{BatchRevisions: 3 * manyRevisions})
+	defer h.Close()
+	for i := range 10 * manyRevisions {
+		put(h, store, fmt.Sprintf("key%04d", i))
+	}
+	type reader struct {
+		*Stream
+		next int
+	}
+	var readers []*reader
+	for i := range 3 {
+		r := &reader{Stream: h.NewStream(StreamConfig{FragmentBytes: 500})}
+		defer r.Close()
+		must(t, r.Create(t.Context(), CreateRequest{Key: []byte("key"), RangeEnd: []byte("kez"), StartRevision: 2, Fragment: i == 0}))
+		if _, err := r.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+	}
+	lists := map[*[]byte]bool{}
+	for left := len(readers); left > 0; {
+		var responses []Response
+		for _, r := range readers {
+			response, _, err := r.Poll()
+			must(t, err)
+			responses = append(responses, response)
+		}
+		left = len(readers)
+		for i, r := range readers { // all have their lists at the same time
+			for _, event := range responses[i].Events {
+				if want := fmt.Sprintf("key%04d", r.next); !bytes.Contains(event, []byte(want)) {
+					t.Fatalf("stream %d: expected %s in %q", i, want, event)
+				}
+				r.next++
+			}
+			if n := len(responses[i].Events); n > manyRevisions {
+				lists[&responses[i].Events[0]] = true
+			}
+			if r.next == 10*manyRevisions {
+				left--
+			}
+			r.Release()
+		}
+	}
+	if len(lists) >= 6 { // of 8 long responses; the race detector has pools forget some
+		t.Errorf("%d lists", len(lists))
+	}
 }
