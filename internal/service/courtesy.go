@@ -11,9 +11,10 @@ import (
 const (
 	courtesyAfterWrite = 100 * time.Millisecond // for so long after a write those who catch up leave time to others
 	courtesyWaitMax    = 50 * time.Millisecond
+	courtesyShare      = 8 // they take one part in so many of the processors
 )
 
-// courtesy spaces out the work for watchers that catch up, as long as there are writes: all streams together take at most a quarter of the
+// courtesy spaces out the work for watchers that catch up, as long as there are writes: all streams together take at most an eighth of the
 // processors for it, one after the other, and about as much goes into sending it. Else a write would stand in line behind them at each of its
 // steps.
 type courtesy struct {
@@ -31,7 +32,7 @@ func (c *courtesy) after(began, now int64) time.Duration {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.free = max(c.mu.free, began) + 4*(now-began)/int64(runtime.GOMAXPROCS(0))
+	c.mu.free = max(c.mu.free, began) + courtesyShare*(now-began)/int64(runtime.GOMAXPROCS(0))
 	wait := min(c.mu.free-now, int64(courtesyWaitMax))
 	c.mu.free = now + wait
 	return time.Duration(wait)
