@@ -153,7 +153,7 @@ func clusterCases() []testCase {
 			_, err := e.cluster.MemberPromote(e.ctx, &pb.MemberPromoteRequest{ID: 12345})
 			e.refused(err, memberNotFound())
 		}},
-		{name: "promote: a voter", run: func(e *env) {
+		{name: "promote: a voter", settled: true, run: func(e *env) {
 			_, err := e.cluster.MemberPromote(e.ctx, &pb.MemberPromoteRequest{ID: e.member()})
 			e.refused(err, refusal{codes.FailedPrecondition, "etcdserver: can only promote a learner member"})
 		}},
