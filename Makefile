@@ -24,8 +24,11 @@ dev: build ## three members on this machine, data under out/dev
 PROCESSES = ./test/cluster ./test/deploy ./test/flags ./test/metrics ./test/tls
 PACKAGES  = $$(go list ./... | grep -vE '/test/(cluster|deploy|flags|metrics|tls)$$')
 
+# Allocations are counted without the race detector, under which pools forget
+# some of what they are given.
 test: lint ## what CI asks of the root module
 	go test -race -timeout 10m -json $(PACKAGES) | $(SUMMARY)
+	go test -run Allocations -json ./internal/service ./internal/api/v3 | $(SUMMARY)
 	go test -tags faultpoints -json ./internal/faultpoint ./cmd/quoin | $(SUMMARY)
 	go test -p 2 -timeout 15m -json $(PROCESSES) | $(SUMMARY)
 

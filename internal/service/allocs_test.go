@@ -1,3 +1,7 @@
+//go:build !race
+
+// What is counted here is counted without the race detector, under which pools forget some of what they are given.
+
 package service_test
 
 import (
@@ -6,6 +10,7 @@ import (
 
 	"github.com/quoin-kv/quoin/internal/request"
 	"github.com/quoin-kv/quoin/internal/service"
+	"github.com/quoin-kv/quoin/internal/service/servicetest"
 	"github.com/quoin-kv/quoin/internal/watch"
 )
 
@@ -82,4 +87,33 @@ func TestWatchAllocations(t *testing.T) {
 	}
 	one := testing.AllocsPerRun(50, func() { put(t, m, "one", "v"); take(alone, 1) })
 	allocsAtMost(t, "event to 1000 watchers beside one to a single one", one+watchers/50, func() { put(t, m, "many", "v"); take(w, watchers) })
+}
+
+// TestDirectAllocations holds what the hottest calls allocate, in a batch of 64 and from here to the disks, of nobody and of users: tokens and
+// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why.
+func TestDirectAllocations(t *testing.T) {
+	for _, one := range []struct {
+		users  bool
+		change func(*servicetest.Options)
+	}{{false, func(*servicetest.Options) {}}, {true, func(*servicetest.Options) {}}, {true, signed(t)}} {
+		m, text := start(t, one.change), ""
+		put(t, m, "key", "value")
+		if one.users {
+			addUser(t, m, guard(t, m), "ada", "a", "z")
+			text = logIn(t, m, "ada")
+		}
+		for what, most := range map[string]float64{"put": 3.5, "get": 0.1, "txn": 17.5} {
+			calls, sum := hotCalls()[what]()
+			showing(calls, text)
+			each := servicetest.Allocations(func() {
+				sum.Add(len(calls))
+				m.ServeDirect(calls)
+				sum.Wait()
+			}) / batchCalls
+			t.Logf("%s: %.1f", what, each)
+			if each > most {
+				t.Errorf("a %s allocates %.1f times, at most %v are allowed", what, each, most)
+			}
+		}
+	}
 }

@@ -494,32 +494,3 @@ func BenchmarkGetBatch(b *testing.B) { benchmarkBatch(b, "get") }
 
 // BenchmarkTxnBatch measures one of 64 transactions that come together.
 func BenchmarkTxnBatch(b *testing.B) { benchmarkBatch(b, "txn") }
-
-// TestDirectAllocations holds what the hottest calls allocate, in a batch of 64 and from here to the disks, of nobody and of users: tokens and
-// permissions cost no allocation. Who makes them fewer lowers the number; who has to make them more says why.
-func TestDirectAllocations(t *testing.T) {
-	for _, one := range []struct {
-		users  bool
-		change func(*servicetest.Options)
-	}{{false, func(*servicetest.Options) {}}, {true, func(*servicetest.Options) {}}, {true, signed(t)}} {
-		m, text := start(t, one.change), ""
-		put(t, m, "key", "value")
-		if one.users {
-			addUser(t, m, guard(t, m), "ada", "a", "z")
-			text = logIn(t, m, "ada")
-		}
-		for what, most := range map[string]float64{"put": 5, "get": 0.5, "txn": 22} {
-			calls, sum := hotCalls()[what]()
-			showing(calls, text)
-			each := servicetest.Allocations(func() {
-				sum.Add(len(calls))
-				m.ServeDirect(calls)
-				sum.Wait()
-			}) / batchCalls
-			t.Logf("%s: %.1f", what, each)
-			if each > most {
-				t.Errorf("a %s allocates %.1f times, at most %v are allowed", what, each, most)
-			}
-		}
-	}
-}

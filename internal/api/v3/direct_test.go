@@ -267,21 +267,6 @@ func hotBatch(t testing.TB, method string, in proto.Message) (serve func()) {
 
 const hotCalls = 64
 
-// TestDirectAllocations holds what the hottest calls allocate from here to the disks, in a batch of 64.
-func TestDirectAllocations(t *testing.T) {
-	put := hotBatch(t, pb.KV_Put_FullMethodName, &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 100)})
-	get := hotBatch(t, pb.KV_Range_FullMethodName, &pb.RangeRequest{Key: []byte("k")})
-	for _, one := range []struct {
-		what  string
-		serve func()
-		most  float64
-	}{{"put", put, 7}, {"get", get, 0.5}} {
-		if each := servicetest.Allocations(one.serve) / hotCalls; each > one.most {
-			t.Errorf("a %s allocates %.2f times, at most %v are allowed", one.what, each, one.most)
-		}
-	}
-}
-
 // BenchmarkGetBatch measures one of 64 gets that come together.
 func BenchmarkGetBatch(b *testing.B) {
 	serve := hotBatch(b, pb.KV_Range_FullMethodName, &pb.RangeRequest{Key: []byte("k")})
