@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -98,4 +99,28 @@ func (l timing) notLate() error {
 		return l.violation("never seen gone by %d, when it should have gone by %d", l.Until, end)
 	}
 	return nil
+}
+
+// leaseUsers returns the items that need each lease to be there: puts and a
+// revocation that succeeded. Leases that are granted more than once, or perhaps, are left out.
+func leaseUsers(r *record) map[int64][]int {
+	grants, users := map[int64]int{}, map[int64][]int{}
+	for _, lease := range r.start.Leases {
+		grants[lease]++
+	}
+	for i := range r.free {
+		if request := &r.free[i].request; request.Kind == Grant {
+			grants[request.Lease]++
+		}
+	}
+	for i := range r.items {
+		switch it := &r.items[i]; {
+		case it.role == mover && it.request.Kind == Grant:
+			grants[it.request.Lease]++
+		case it.role == mover && it.request.Kind == Revoke, it.role == pinnedWrite && it.request.Kind == Put:
+			users[it.request.Lease] = append(users[it.request.Lease], i)
+		}
+	}
+	maps.DeleteFunc(users, func(lease int64, _ []int) bool { return lease == 0 || grants[lease] > 1 })
+	return users
 }

@@ -34,6 +34,8 @@ type search struct {
 	byReturn []int
 	// compactions are those among items that succeeded; the samples of their headers are none.
 	compactions []int
+	// users are the items that need a lease to be there, of leases that are granted once only.
+	users map[int64][]int
 	// cursors skip what is placed: no item before firstCall in items, or before
 	// firstReturn in byReturn, is left.
 	firstCall, firstReturn int
@@ -82,6 +84,7 @@ func newSearch(r *record, timeout time.Duration) *search {
 		}
 	}
 	slices.SortStableFunc(s.byReturn, func(a, b int) int { return sign(r.items[a].ret, r.items[b].ret) })
+	s.users = leaseUsers(r)
 	return s
 }
 
@@ -223,11 +226,12 @@ func (s *search) try(p placement) bool {
 
 // permits says whether time, and what else is left, allow the item to come next.
 func (s *search) permits(p placement) bool {
+	r := s.request(p)
+	if r.Kind == Compact && s.compactsLess(p, r.AtRevision) || (r.Kind == Expire || r.Kind == Revoke) && s.inUse(p, r.Lease) {
+		return false
+	}
 	if p.item < 0 && p.free < 0 {
 		return true
-	}
-	if r := s.request(p); r.Kind == Compact && s.compactsLess(p, r.AtRevision) {
-		return false
 	}
 	if p.item >= 0 {
 		return !s.placed[p.item] && s.mayStand(&s.items[p.item])
@@ -247,6 +251,12 @@ func (s *search) compactsLess(p placement, revision int64) bool {
 	return slices.ContainsFunc(s.compactions, func(i int) bool {
 		return i != p.item && !s.placed[i] && s.items[i].request.AtRevision < revision
 	})
+}
+
+// inUse says whether something is left that needs a lease to be there: once
+// that has ended it never would be.
+func (s *search) inUse(p placement, lease int64) bool {
+	return slices.ContainsFunc(s.users[lease], func(i int) bool { return i != p.item && !s.placed[i] })
 }
 
 // apply runs the item on the store. It says no if the answer is wrong, if it is
