@@ -113,6 +113,10 @@ func (w *watcher) take(response *etcdserverpb.WatchResponse) bool {
 		r.Events = append(r.Events, fromEvent(e))
 	}
 	w.mu.log.Responses = append(w.mu.log.Responses, r)
+	if r.Canceled && r.CompactRevision > 0 {
+		w.beginAgain(r.CompactRevision)
+		return true
+	}
 	if r.Canceled {
 		w.mu.over = true
 		w.advance(never)
@@ -124,6 +128,14 @@ func (w *watcher) take(response *etcdserverpb.WatchResponse) bool {
 	}
 	w.advance(seen)
 	return false
+}
+
+// beginAgain lets another watcher of the history go on, under the lock, behind a
+// compaction that has ended this one: what nobody watches, nobody can judge.
+func (w *watcher) beginAgain(from int64) {
+	w.recorder.watch(w.mu.log)
+	w.mu.log.Client, w.mu.log.Start, w.mu.log.Responses = w.recorder.client(), from, nil
+	w.advance(from - 1)
 }
 
 // never is a revision that does not come.
